@@ -1,0 +1,1 @@
+//! What is hashed: chunk trees, tensor, state and trace roots, proofs.

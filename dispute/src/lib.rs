@@ -1,0 +1,1 @@
+//! The dispute game as a pure state machine, with the strategies of both sides.

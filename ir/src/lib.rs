@@ -1,0 +1,1 @@
+//! What a job is: programs of scalar code, their encoding, validator and reference evaluator.

@@ -1,0 +1,1 @@
+//! Programs run fast, bit-equal to the reference evaluator.

@@ -1,0 +1,1 @@
+//! The Rust SDK: chain bindings, job client, artifact transfer, wallets.

@@ -1,0 +1,1 @@
+//! The rollup node: execution on a persistent store, blocks, JSON-RPC.
