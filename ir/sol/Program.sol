@@ -33,8 +33,8 @@ struct Operand {
     uint8 dtype;
     uint32[] shape;
     /// The shape under which `access` addresses the tensor; as many elements as `shape`.
-    uint32[] view;
-    /// One row per dimension of `view`: offset, one coefficient per domain coordinate, one per fold factor.
+    uint32[] viewShape;
+    /// One row per dimension of `viewShape`: offset, one coefficient per domain coordinate, one per fold factor.
     int64[] access;
     Gather[] gathers;
     /// What is read out of bounds, as the bits of the widened value.
