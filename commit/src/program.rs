@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(hashes.header().stateCount, 2);
         assert_eq!(hashes.header().nodesRoot, B256::ZERO);
         assert_eq!(hashes.header().dataDeclsRoot, program.data[0].hash());
-        let mut other = program.clone();
+        let mut other = program;
         other.state.swap(0, 1);
         assert_ne!(hashes.root(), ProgramTree::new(&other).root());
         other.state.swap(0, 1);
