@@ -1,0 +1,35 @@
+//! Bytecode and bindings of the contracts, from the artifacts that `cargo xtask contracts` checks in: no Node is needed to
+//! build against them.
+//!
+//! ```text
+//! contracts/src/*.sol ──forge──► artifacts/*.json ──sol!──► JobMarket, Disputes, Referee, DevToken ──► sdk, tests
+//! ```
+//!
+//! Every module holds the contract's calls (`postCall`, …), events, errors and structures with their ABI encoding, and
+//! `BYTECODE`, to which the encoded constructor arguments are appended for deployment:
+//!
+//! ```
+//! use alloy_sol_types::{SolCall, SolValue};
+//! use lockstep_contracts::JobMarket;
+//!
+//! let call = JobMarket::jobCountCall {}.abi_encode();
+//! assert_eq!(call, JobMarket::jobCountCall::SELECTOR);
+//! assert!(JobMarket::BYTECODE.len() > 1_000);
+//! ```
+
+#[allow(missing_docs)]
+mod bindings {
+    use alloy_sol_types::sol;
+
+    sol!(#[derive(Debug, PartialEq, Eq)] JobMarket, "artifacts/JobMarket.json");
+    sol!(#[derive(Debug, PartialEq, Eq)] Disputes, "artifacts/Disputes.json");
+    sol!(#[derive(Debug, PartialEq, Eq)] DevToken, "artifacts/DevToken.json");
+    sol!(#[derive(Debug, PartialEq, Eq)] Float32Harness, "artifacts/Float32Harness.json");
+}
+
+pub use bindings::{DevToken, Disputes, JobMarket};
+
+/// Contracts that only tests call: they make the libraries callable from outside.
+pub mod harness {
+    pub use crate::bindings::Float32Harness;
+}
