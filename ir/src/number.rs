@@ -101,7 +101,7 @@ pub fn fma(a: u32, b: u32, c: u32) -> u32 {
     } else if shift >= 0 {
         mc << shift
     } else {
-        let down = (-shift).min(127);
+        let down = (-shift).min(64);
         mc >> down | i128::from(mc & ((1 << down) - 1) != 0)
     };
     let sign = |negative: bool, m: i128| if negative { -m } else { m };
