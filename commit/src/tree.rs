@@ -76,6 +76,30 @@ pub fn subtree_hash(children: &[B256], height: u8, levels: u8) -> Result<B256, E
     Ok(fold(children, height - levels, levels))
 }
 
+/// Siblings of child `child` up to the subtree of `height` whose real descendants, `levels` below it, are `children`; lowest
+/// first. With them a challenger shows what was posted at a place.
+///
+/// # Errors
+/// `WrongCount` as for [`subtree_hash`], `IndexOutOfRange` if there is no such child.
+pub fn prove_child(children: &[B256], height: u8, levels: u8, child: u64) -> Result<Vec<B256>, Error> {
+    let most = 1u64.checked_shl(u32::from(levels)).unwrap_or(u64::MAX);
+    let count = children.len() as u64;
+    if count == 0 || count > most || levels > height {
+        return Err(Error::WrongCount { expected: most, actual: count });
+    }
+    if child >= count {
+        return Err(Error::IndexOutOfRange { index: child, height: height - levels, count });
+    }
+    let (mut level, mut at) = (children.to_vec(), child as usize);
+    let mut proof = Vec::with_capacity(usize::from(levels));
+    for below in height - levels..height {
+        proof.push(level.get(at ^ 1).copied().unwrap_or_else(|| empty(below)));
+        level = hash_pairs(&level, &empty(below));
+        at /= 2;
+    }
+    Ok(proof)
+}
+
 /// What `hash` at `index` leads to with the siblings `proof`, lowest first. The lowest bits of `index` give the directions.
 #[must_use]
 pub fn climb(hash: B256, index: u64, proof: &[B256]) -> B256 {
@@ -303,6 +327,12 @@ mod tests {
             prop_assert_eq!(children.len() as u64, real_children(count, height, index, levels));
             prop_assert_eq!(Some(subtree_hash(children, height, levels).unwrap()), tree.node(height, index));
             prop_assert!(tree.children(height, subtree_count(count, height), levels).is_err());
+            let child = at % children.len() as u64;
+            let proof = prove_child(children, height, levels, child).unwrap();
+            let below = index << levels | child;
+            prop_assert_eq!(&tree.prove(below << (height - levels)).unwrap()[usize::from(height - levels)..][..proof.len()], &proof[..]);
+            prop_assert_eq!(Some(climb(children[child as usize], child, &proof)), tree.node(height, index));
+            prop_assert!(prove_child(children, height, levels, children.len() as u64).is_err());
         }
 
         #[test]
