@@ -31,9 +31,9 @@ abstract contract ElementMoves is Game {
         _checkChunk(d, chunk);
         if (element >= d.elementCount) revert PastTheEnd(d.elementCount, element);
         uint256 size = d.elementSize;
-        uint256 at = uint256(element) * size;
-        if (at / ChunkTree.CHUNK_BYTES != d.index) revert NotInChunk(d.index, element);
-        uint32 value = _littleEndian(chunk, at % ChunkTree.CHUNK_BYTES, size);
+        uint256 start = uint256(element) * size;
+        if (start / ChunkTree.CHUNK_BYTES != d.index) revert NotInChunk(d.index, element);
+        uint32 value = _littleEndian(chunk, start % ChunkTree.CHUNK_BYTES, size);
         d.element = element;
         d.value = value;
         d.blockLevel = 0;
@@ -124,9 +124,9 @@ abstract contract ElementMoves is Game {
         return (values + RADIX - 1) / RADIX;
     }
 
-    function _littleEndian(bytes calldata data, uint256 at, uint256 size) private pure returns (uint32 value) {
+    function _littleEndian(bytes calldata data, uint256 start, uint256 size) private pure returns (uint32 value) {
         for (uint256 i = 0; i < size; ++i) {
-            value |= uint32(uint8(data[at + i])) << uint32(8 * i);
+            value |= uint32(uint8(data[start + i])) << uint32(8 * i);
         }
     }
 }
