@@ -158,6 +158,7 @@ fn eval_unit(node: &Node, unit: &Unit, values: &[u32]) -> Result<eval::Unit, Ref
         UnitKind::Element => refuse("the element's fold has more than one block"),
         UnitKind::Leaf if unit.block_index < length.div_ceil(BLOCK) => Ok(eval::Unit::Leaf(unit.block_index)),
         UnitKind::Leaf => refuse("the fold has no such block"),
+        _ if length <= BLOCK => refuse("the fold has one block, so nothing is combined"),
         _ if values.is_empty() || values.len() as u64 > BLOCK => refuse("1 to 256 values are combined"),
         UnitKind::Combine => Ok(eval::Unit::Combine(values.to_vec())),
         UnitKind::Top => Ok(eval::Unit::Top(values.to_vec())),

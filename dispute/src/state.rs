@@ -1,7 +1,8 @@
 //! Where a dispute stands: the fields of the contract's `Dispute` that the game reads.
 
 use alloy_primitives::B256;
-use lockstep_commit::ProgramTree;
+use lockstep_commit::program::header_root;
+use lockstep_ir::abi::Header;
 
 use crate::layout::{self, BlockList, Level};
 
@@ -96,16 +97,27 @@ impl UnitKind {
 }
 
 /// What the job fixes for all its disputes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Terms {
-    /// Counts, and the roots that nodes and declarations are proven under.
-    pub program: ProgramTree,
+    /// The program: counts, and the roots that nodes and declarations are proven under.
+    pub header: Header,
     /// Root of the data tensors.
     pub data_root: B256,
     /// Chess clock of each side, in seconds.
     pub clock_s: u32,
     /// What an accepted move leaves the other side at least, in seconds.
     pub grace_s: u32,
+}
+
+impl std::fmt::Debug for Terms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Terms")
+            .field("program_root", &header_root(&self.header))
+            .field("data_root", &self.data_root)
+            .field("clock_s", &self.clock_s)
+            .field("grace_s", &self.grace_s)
+            .finish()
+    }
 }
 
 /// Where a dispute stands. Fields are those of the contract's `Dispute`, with its meaning; parties, job and `position` (a hash of

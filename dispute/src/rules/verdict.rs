@@ -37,7 +37,7 @@ impl State {
         source_root: B256,
         source_proof: &[B256],
     ) -> Result<(), Illegal> {
-        let header = terms.program.header();
+        let header = &terms.header;
         tree::verify(header.stateDeclsRoot, u64::from(header.stateCount), self.index, decl.hash(), decl_proof)?;
         let (root, count, index) = self.inputs(terms).root_of(decl.next);
         tree::verify(root, count, index, source_root, source_proof)?;
@@ -46,7 +46,7 @@ impl State {
     }
 
     fn inputs(&self, terms: &Terms) -> Inputs {
-        let header = terms.program.header();
+        let header = &terms.header;
         Inputs {
             state_root: self.before_root,
             data_root: terms.data_root,

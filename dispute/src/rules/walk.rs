@@ -11,7 +11,7 @@ use crate::state::{Phase, Side, State, Terms};
 impl State {
     pub(super) fn post_trace(&mut self, terms: &Terms, trace_root: B256, children: &[B256]) -> Result<(), Illegal> {
         self.trace_root = trace_root;
-        self.enter_tree(trace_root, u64::from(terms.program.header().nodeCount));
+        self.enter_tree(trace_root, u64::from(terms.header.nodeCount));
         self.check_first_level(children)?;
         self.to(Phase::Nodes, Side::Challenger);
         Ok(())
@@ -34,7 +34,7 @@ impl State {
         merkle_root: B256,
         children: &[B256],
     ) -> Result<(), Illegal> {
-        let header = terms.program.header();
+        let header = &terms.header;
         self.node_hash = keccak256(node);
         let (count, index) = (u64::from(header.nodeCount), u64::from(self.node));
         tree::verify(header.nodesRoot, count, index, self.node_hash, node_proof)?;
@@ -69,7 +69,7 @@ impl State {
         if self.depth != tree::depth(self.count) {
             return Err(Illegal::NotAtRoot { index: self.index, depth: self.depth });
         }
-        self.enter_tree(self.after_root, u64::from(terms.program.header().stateCount));
+        self.enter_tree(self.after_root, u64::from(terms.header.stateCount));
         match self.count {
             1 => self.to(Phase::JudgeState, Side::Challenger),
             _ => self.to(Phase::States, Side::Defender),

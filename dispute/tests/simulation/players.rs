@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lockstep_commit::{Tree, tree};
 use lockstep_dispute::{
-    Challenger, Defender, Illegal, Job, MemoryReplay, Move, Phase, Posted, Replay, Side, State, Terms, layout, witness,
+    Challenger, Defender, Illegal, Job, MemoryReplay, Move, Phase, Posted, Side, State, Terms, layout, witness,
 };
 
 use crate::world::{Liar, Rng};

@@ -89,7 +89,7 @@ impl World {
 
     pub(crate) fn terms(&mut self) -> Terms {
         let data_root = self.honest.roots(TensorSet::Data).unwrap().root();
-        Terms { program: self.hashes.clone(), data_root, clock_s: 1000, grace_s: 100 }
+        Terms { header: self.hashes.header().clone(), data_root, clock_s: 1000, grace_s: 100 }
     }
 
     pub(crate) fn with_faults(&self, faults: &[Fault]) -> MemoryReplay {
@@ -196,7 +196,7 @@ fn program(shape: &Shape, rng: &mut Rng) -> Program {
     let table = p.data(DType::U32, &[longest + 8]);
     let constants = p.data(DType::U32, &[300]);
     let mut readable: Vec<TensorRef> = states.iter().filter(|s| s.decl.dtype == DType::U32).cloned().collect();
-    readable.push(constants.clone());
+    readable.push(constants);
     let mut nodes: Vec<TensorRef> = vec![];
     for node in 0..shape.nodes {
         // Mostly recent ones, so that faults spread; now and then anything.
