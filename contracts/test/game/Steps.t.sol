@@ -170,9 +170,7 @@ contract StepsTest is Fixture {
         vm.prank(challenger);
         token.approve(address(disputes), 500);
         refused(
-            abi.encodeWithSignature(
-                "ERC20InsufficientAllowance(address,uint256,uint256)", address(disputes), 500, 501
-            )
+            abi.encodeWithSignature("ERC20InsufficientAllowance(address,uint256,uint256)", address(disputes), 500, 501)
         );
         openFirst(CLAIMED);
     }

@@ -154,9 +154,7 @@ contract VerdictsTest is World {
         bytes32[] memory leaves = dataLeaves();
         bytes32[] memory proof = Trees.leafProof(leaves, 0);
         bytes32 other = keccak256("other");
-        refused(
-            abi.encodeWithSelector(Game.WrongHash.selector, Trees.root(leaves), Trees.pair(other, leaves[1]))
-        );
+        refused(abi.encodeWithSelector(Game.WrongHash.selector, Trees.root(leaves), Trees.pair(other, leaves[1])));
         judgeState(declAt(1), Trees.leafProof(declLeaves(), 1), other, proof);
     }
 

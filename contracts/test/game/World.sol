@@ -223,12 +223,7 @@ abstract contract World is Fixture {
         uint256 i = disputes.dispute(id).index;
         StateDecl memory decl = declAt(i);
         bytes32[] memory leaves = sourceLeaves(decl.source);
-        judgeState(
-            decl,
-            Trees.leafProof(declLeaves(), i),
-            leaves[decl.index],
-            Trees.leafProof(leaves, decl.index)
-        );
+        judgeState(decl, Trees.leafProof(declLeaves(), i), leaves[decl.index], Trees.leafProof(leaves, decl.index));
     }
 
     function judgeState(StateDecl memory decl, bytes32[] memory declProof, bytes32 source, bytes32[] memory proof)
@@ -292,9 +287,7 @@ abstract contract World is Fixture {
             nodeCount: nodeCount
         });
         Unit memory unit = Unit({kind: kind, element: element, blockIndex: blockIndex});
-        referee.answer(
-            bits, keccak256(abi.encode(nodeBytes(), inputs, unit, values, new OperandWitness[](1)))
-        );
+        referee.answer(bits, keccak256(abi.encode(nodeBytes(), inputs, unit, values, new OperandWitness[](1))));
     }
 
     function claimed() internal view returns (uint32) {

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.30;
+
+import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
+import {Disputes} from "../../src/Disputes.sol";
+import {JobMarket} from "../../src/JobMarket.sol";
+import {JobSpec} from "../../src/interfaces/IJobMarket.sol";
+import {JobBounds} from "../../src/game/JobBounds.sol";
+import {Deployer, Fixture} from "./Fixture.sol";
+import {RefereeOfVersion2} from "./RefereeDouble.sol";
+
+/// Keeps a part of every transfer, as some tokens do.
+contract GreedyToken is ERC20("Greedy", "GRD") {
+    bool public greedy;
+
+    constructor() {
+        _mint(msg.sender, 1e30);
+    }
+
+    function becomeGreedy() external {
+        greedy = true;
+    }
+
+    function _update(address from, address to, uint256 value) internal override {
+        super._update(from, to, value);
+        if (greedy && from != address(0) && to != address(0) && value != 0) super._update(to, address(0), 1);
+    }
+}
+
+/// Every limit on what a requester may ask for, one value inside and one outside.
+contract BoundsTest is Fixture {
+    function outside(string memory field, uint256 value, uint256 min, uint256 max, JobSpec memory spec) private {
+        refused(abi.encodeWithSelector(JobBounds.OutOfBounds.selector, field, value, min, max));
+        post(spec);
+    }
+
+    function test_roots() public {
+        JobSpec memory spec = defaultSpec();
+        spec.programRoot = 0;
+        outside("programRoot", 0, 1, type(uint256).max, spec);
+        spec = defaultSpec();
+        spec.initialStateRoot = 0;
+        outside("initialStateRoot", 0, 1, type(uint256).max, spec);
+        spec = defaultSpec();
+        spec.dataRoot = 0; // a program without data
+        post(spec);
+    }
+
+    function test_steps() public {
+        JobSpec memory spec = defaultSpec();
+        spec.steps = 0;
+        outside("steps", 0, 1, 1 << 40, spec);
+        spec.steps = (1 << 40) + 1;
+        outside("steps", spec.steps, 1, 1 << 40, spec);
+        spec = defaultSpec();
+        spec.steps = 10;
+        spec.stepsPerCheckpoint = 0;
+        outside("stepsPerCheckpoint", 0, 1, 10, spec);
+        spec.stepsPerCheckpoint = 11;
+        outside("stepsPerCheckpoint", 11, 1, 10, spec);
+        spec.stepsPerCheckpoint = 10;
+        spec.checkpointsPerMilestone = 0;
+        outside("checkpointsPerMilestone", 0, 1, 256, spec);
+        spec.checkpointsPerMilestone = 257;
+        outside("checkpointsPerMilestone", 257, 1, 256, spec);
+        spec.checkpointsPerMilestone = 256;
+        spec.steps = 1 << 40;
+        spec.stepsPerCheckpoint = 1 << 40;
+        post(spec);
+    }
+
+    function test_milestones() public {
+        JobSpec memory spec = defaultSpec();
+        spec.steps = 65_536 * 3 + 1;
+        spec.stepsPerCheckpoint = 3;
+        outside("milestones", 65_537, 1, 65_536, spec);
+        spec.steps = 65_536 * 3;
+        spec.milestonePriceWei = 7;
+        post(spec);
+        assertEq(token.balanceOf(address(market)), 7 * 65_536, "escrow");
+    }
+
+    function test_money() public {
+        JobSpec memory spec = defaultSpec();
+        spec.milestonePriceWei = 0;
+        outside("milestonePriceWei", 0, 1, type(uint128).max, spec);
+        spec = defaultSpec();
+        spec.bondWei = 0;
+        outside("bondWei", 0, 1, 1003, spec);
+        spec.bondWei = 1004;
+        outside("bondWei", 1004, 1, 1003, spec);
+        spec.bondWei = 501;
+        spec.tipWei = 251;
+        outside("tipWei", 251, 0, 250, spec);
+        spec.tipWei = 250;
+        post(spec);
+        (spec.bondWei, spec.tipWei) = (1003, 0);
+        post(spec);
+        spec.stakeWei = 0;
+        outside("bondWei", 1003, 1, 0, spec);
+    }
+
+    /// The largest price times the most milestones does not overflow; it only needs a purse.
+    function test_theHighestPrice() public {
+        JobSpec memory spec = defaultSpec();
+        spec.milestonePriceWei = type(uint128).max;
+        spec.steps = 65_536;
+        refused(
+            abi.encodeWithSignature(
+                "ERC20InsufficientBalance(address,uint256,uint256)",
+                requester,
+                PURSE,
+                uint256(type(uint128).max) * 65_536
+            )
+        );
+        post(spec);
+    }
+
+    function test_times() public {
+        JobSpec memory spec = defaultSpec();
+        spec.takeTimeoutS = 0;
+        outside("takeTimeoutS", 0, 1, 365 days, spec);
+        spec.takeTimeoutS = 365 days + 1;
+        outside("takeTimeoutS", 365 days + 1, 1, 365 days, spec);
+        spec = defaultSpec();
+        spec.claimTimeoutS = 0;
+        outside("claimTimeoutS", 0, 1, 365 days, spec);
+        spec.claimTimeoutS = 365 days + 1;
+        outside("claimTimeoutS", 365 days + 1, 1, 365 days, spec);
+        spec = defaultSpec();
+        spec.windowS = 0;
+        outside("windowS", 0, 1, 30 days, spec);
+        spec.windowS = 30 days + 1;
+        outside("windowS", 30 days + 1, 1, 30 days, spec);
+        spec = defaultSpec();
+        spec.clockS = 0;
+        outside("clockS", 0, 1, 30 days, spec);
+        spec.clockS = 30 days + 1;
+        outside("clockS", 30 days + 1, 1, 30 days, spec);
+        spec = defaultSpec();
+        spec.graceS = 0;
+        outside("graceS", 0, 1, 400, spec);
+        spec.graceS = 401;
+        outside("graceS", 401, 1, 400, spec);
+        spec.graceS = 400;
+        post(spec);
+    }
+
+    function test_uri() public {
+        JobSpec memory spec = defaultSpec();
+        spec.uri = string(new bytes(1025));
+        outside("uri", 1025, 0, 1024, spec);
+        spec.uri = string(new bytes(1024));
+        post(spec);
+        assertEq(bytes(market.spec(jobId).uri).length, 1024, "kept");
+    }
+
+    function test_referee() public {
+        JobSpec memory spec = defaultSpec();
+        address[4] memory wrong = [address(0), stranger, address(token), address(new RefereeOfVersion2())];
+        for (uint256 i = 0; i < 4; ++i) {
+            spec.referee = wrong[i];
+            refused(abi.encodeWithSelector(JobBounds.NotAReferee.selector, wrong[i]));
+            post(spec);
+        }
+    }
+
+    function test_marketParameters() public {
+        vm.expectRevert(abi.encodeWithSelector(JobBounds.OutOfBounds.selector, "feeBps", 1001, 0, 1000));
+        new JobMarket(address(token), address(disputes), treasury, 1001);
+        vm.expectRevert(abi.encodeWithSelector(JobBounds.OutOfBounds.selector, "treasury", 0, 1, type(uint160).max));
+        new JobMarket(address(token), address(disputes), address(0), 1000);
+        JobMarket free = new JobMarket(address(token), address(disputes), treasury, 0);
+        assertEq(free.feeBps(), 0, "no fee");
+    }
+
+    // ---- tokens that take a fee --------------------------------------------------------------------------------
+
+    function test_aTokenThatTakesAFeeIsRefused() public {
+        GreedyToken greedy = new GreedyToken();
+        Deployer deployer = new Deployer(address(greedy), treasury, FEE_BPS);
+        market = deployer.market();
+        disputes = deployer.disputes();
+        address[3] memory all = [requester, solver, challenger];
+        for (uint256 i = 0; i < 3; ++i) {
+            greedy.transfer(all[i], 1e20);
+            vm.startPrank(all[i]);
+            greedy.approve(address(market), type(uint256).max);
+            greedy.approve(address(disputes), type(uint256).max);
+            vm.stopPrank();
+        }
+        uint256 honest = vm.snapshotState();
+        greedy.becomeGreedy();
+        refused(abi.encodeWithSelector(JobMarket.WrongTransfer.selector, 333, 332));
+        post(defaultSpec());
+        vm.revertToState(honest);
+        post(defaultSpec());
+        uint256 posted = vm.snapshotState();
+        greedy.becomeGreedy();
+        refused(abi.encodeWithSelector(JobMarket.WrongTransfer.selector, 1003, 1002));
+        take();
+        vm.revertToState(posted);
+        take();
+        claim(hashes("a", 1));
+        greedy.becomeGreedy();
+        refused(abi.encodeWithSelector(Disputes.WrongTransfer.selector, 501, 500));
+        openFirst(nth("a", 0));
+    }
+}
