@@ -1,0 +1,242 @@
+//! The chain: its head, the mempool and the building of blocks on one another.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use alloy::{
+    consensus::{Header, Sealed, constants::EMPTY_WITHDRAWALS},
+    primitives::{B256, Bytes, KECCAK256_EMPTY, keccak256},
+};
+use tokio::sync::{Notify, broadcast};
+
+use crate::{
+    config::NodeConfig,
+    error::{NodeError, PoolError, StoreError},
+    exec::{
+        block::{self, Executed},
+        env::{BlockRules, FEE_RECIPIENT},
+    },
+    pool::{Pool, PoolRules},
+    store::{AccountChange, NewBlock, Snapshot, StateChanges, Store, StoredReceipt},
+};
+
+/// How many new blocks a slow listener may lag behind before it misses some.
+const EVENTS: usize = 256;
+
+/// The newest block and the chain as of it.
+pub(crate) struct Head {
+    /// Its header with its hash.
+    pub(crate) header: Sealed<Header>,
+    /// The chain up to it.
+    pub(crate) snapshot: Snapshot,
+}
+
+/// A block that was just committed.
+pub(crate) struct NewHead {
+    /// Its header with its hash.
+    pub(crate) header: Sealed<Header>,
+    /// Its receipts.
+    pub(crate) receipts: Vec<StoredReceipt>,
+}
+
+/// The chain.
+pub(crate) struct Chain {
+    /// What the node was started with.
+    pub(crate) config: NodeConfig,
+    /// Waiting transactions.
+    pub(crate) pool: Pool,
+    /// Wakes the builder when a transaction arrives.
+    pub(crate) arrived: Notify,
+    /// Every committed block.
+    pub(crate) events: broadcast::Sender<Arc<NewHead>>,
+    store: Store,
+    head: RwLock<Arc<Head>>,
+    building: Mutex<()>,
+    clock_ahead_s: AtomicU64,
+}
+
+impl Chain {
+    /// Opens the chain in a store, or begins it there.
+    pub(crate) fn open(config: NodeConfig, store: Store) -> Result<Self, NodeError> {
+        let number = match store.chain()? {
+            None => {
+                begin(&config, &store)?;
+                0
+            }
+            Some((chain_id, number)) => {
+                check_chain(&config, &store, chain_id)?;
+                number
+            }
+        };
+        let head = head(&store, number)?;
+        let rules = PoolRules { chain_id: config.chain_id, gas_limit: head.header.gas_limit, limits: config.pool };
+        tracing::info!(number, hash = %head.header.hash(), dir = %store.path().display(), "opened the chain");
+        Ok(Self {
+            pool: Pool::new(rules),
+            arrived: Notify::new(),
+            events: broadcast::channel(EVENTS).0,
+            head: RwLock::new(Arc::new(head)),
+            building: Mutex::new(()),
+            clock_ahead_s: AtomicU64::new(0),
+            config,
+            store,
+        })
+    }
+
+    /// The newest block.
+    pub(crate) fn head(&self) -> Arc<Head> {
+        self.head.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes a raw transaction into the mempool.
+    pub(crate) fn submit(&self, raw: Bytes) -> Result<B256, PoolError> {
+        let hash = self.pool.submit(raw, &self.head().snapshot.state())?;
+        self.arrived.notify_one();
+        Ok(hash)
+    }
+
+    /// Moves the chain's clock forward for good.
+    pub(crate) fn advance_clock(&self, seconds: u64) -> u64 {
+        let ahead = self.clock_ahead_s.load(Ordering::Relaxed).saturating_add(seconds).min(u64::from(u32::MAX));
+        self.clock_ahead_s.store(ahead, Ordering::Relaxed);
+        ahead
+    }
+
+    /// The rules of the block after `parent` if it were built now.
+    pub(crate) fn next_rules(&self, parent: &Sealed<Header>) -> BlockRules {
+        let now_s = now_s().saturating_add(self.clock_ahead_s.load(Ordering::Relaxed));
+        let least = parent.timestamp + self.config.block_time_ms / 1000;
+        BlockRules::after(self.config.chain_id, parent, now_s.max(least.min(parent.timestamp + 1)))
+    }
+
+    /// Builds, commits and announces one block. Slow: run it where blocking is allowed.
+    pub(crate) fn build(&self) -> Result<Arc<Head>, NodeError> {
+        let _one = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = Instant::now();
+        let parent = self.head();
+        let rules = self.next_rules(&parent.header);
+        let mut best = self.pool.best(&parent.snapshot.state(), rules.base_fee_wei)?;
+        let budget = Duration::from_millis(self.config.block_time_ms.max(200));
+        let done = block::execute(&rules, parent.snapshot.state(), &mut best, || start.elapsed() > budget)?;
+        let executed = start.elapsed();
+        let header = self.commit(&rules, parent.header.hash(), &done)?;
+        let head = Arc::new(head(&self.store, header.number)?);
+        *self.head.write().unwrap_or_else(PoisonError::into_inner) = head.clone();
+        tracing::debug!(
+            number = header.number,
+            hash = %header.hash(),
+            transactions = best.taken.len(),
+            gas = header.gas_used,
+            execute_us = executed.as_micros(),
+            total_us = start.elapsed().as_micros(),
+            "built a block"
+        );
+        self.pool.forget(best.taken.into_iter().chain(best.invalid));
+        // Without listeners there is nobody to tell.
+        let _ = self.events.send(Arc::new(NewHead { header, receipts: done.receipts }));
+        Ok(head)
+    }
+
+    fn commit(&self, rules: &BlockRules, parent: B256, done: &Executed) -> Result<Sealed<Header>, StoreError> {
+        let mut batch = self.store.begin()?;
+        let state_root = batch.apply_state(&done.changes)?;
+        let header = Sealed::new(done.header(rules, parent, state_root));
+        let block = NewBlock { header: &header, transactions: &done.transactions, receipts: &done.receipts };
+        batch.put_block(&block, self.config.history_blocks)?;
+        batch.commit()?;
+        Ok(header)
+    }
+}
+
+fn head(store: &Store, number: u64) -> Result<Head, StoreError> {
+    let snapshot = store.snapshot()?;
+    let header = snapshot.header(number)?;
+    let header = header.ok_or_else(|| StoreError::Corrupt(format!("the newest block, {number}, has no header")))?;
+    Ok(Head { header, snapshot })
+}
+
+/// Writes block 0.
+fn begin(config: &NodeConfig, store: &Store) -> Result<(), StoreError> {
+    let mut batch = store.begin()?;
+    batch.put_chain_id(config.chain_id)?;
+    let state_root = batch.apply_state(&genesis_state(config))?;
+    let header = Sealed::new(genesis_header(config, state_root, config.genesis_time_s.unwrap_or_else(now_s)));
+    batch.put_block(&NewBlock { header: &header, transactions: &[], receipts: &[] }, config.history_blocks)?;
+    batch.commit()
+}
+
+/// Refuses a store that holds another chain. What the first start chose itself, the genesis time, may differ.
+fn check_chain(config: &NodeConfig, store: &Store, chain_id: u64) -> Result<(), NodeError> {
+    let other = |found: String, wanted: String| NodeError::OtherChain { path: store.path().into(), found, wanted };
+    if chain_id != config.chain_id {
+        return Err(other(format!("id {chain_id}"), format!("id {}", config.chain_id)));
+    }
+    let snapshot = store.snapshot()?;
+    let genesis = snapshot.header(0)?.ok_or_else(|| StoreError::Corrupt("block 0 has no header".into()))?;
+    // The state root of block 0 is computed in a change that is never committed.
+    let state_root = genesis_root(config)?;
+    let wanted = genesis_header(config, state_root, config.genesis_time_s.unwrap_or(genesis.timestamp));
+    let wanted = Sealed::new(wanted);
+    if wanted.hash() != genesis.hash() {
+        return Err(other(format!("genesis {}", genesis.hash()), format!("genesis {}", wanted.hash())));
+    }
+    Ok(())
+}
+
+/// The state root of block 0, computed from nothing.
+fn genesis_root(config: &NodeConfig) -> Result<B256, StoreError> {
+    use alloy_trie::{TrieAccount, root};
+    let accounts = config.genesis.iter().map(|account| {
+        let slots = account.storage.iter().filter(|(_, value)| !value.is_zero());
+        let storage_root = root::storage_root_unhashed(slots.map(|(slot, value)| ((*slot).into(), (*value).into())));
+        let TrieAccount { code_hash, .. } = TrieAccount::default();
+        let code_hash = if account.code.is_empty() { code_hash } else { keccak256(&account.code) };
+        (account.address, TrieAccount { nonce: account.nonce, balance: account.balance_wei, storage_root, code_hash })
+    });
+    Ok(root::state_root_unhashed(accounts))
+}
+
+fn genesis_state(config: &NodeConfig) -> StateChanges {
+    let mut changes = StateChanges::default();
+    let mut codes = HashSet::new();
+    for account in &config.genesis {
+        let code_hash = if account.code.is_empty() { KECCAK256_EMPTY } else { keccak256(&account.code) };
+        if !account.code.is_empty() && codes.insert(code_hash) {
+            changes.code.push((code_hash, account.code.clone()));
+        }
+        changes.accounts.push(AccountChange {
+            address: account.address,
+            info: Some((account.nonce, account.balance_wei, code_hash)),
+            wiped: false,
+            storage: account.storage.iter().map(|(slot, value)| (*slot, (*value).into())).collect(),
+        });
+    }
+    changes
+}
+
+fn genesis_header(config: &NodeConfig, state_root: B256, timestamp_s: u64) -> Header {
+    Header {
+        beneficiary: FEE_RECIPIENT,
+        state_root,
+        number: 0,
+        gas_limit: config.gas_limit,
+        timestamp: timestamp_s,
+        base_fee_per_gas: Some(config.initial_base_fee_wei),
+        withdrawals_root: Some(EMPTY_WITHDRAWALS),
+        blob_gas_used: Some(0),
+        excess_blob_gas: Some(0),
+        parent_beacon_block_root: Some(B256::ZERO),
+        ..Header::default()
+    }
+}
+
+fn now_s() -> u64 {
+    // A clock before 1970 counts as 1970: timestamps then follow the parent's.
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

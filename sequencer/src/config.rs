@@ -1,0 +1,190 @@
+//! What a node is started with.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use alloy::primitives::{Address, B256, Bytes, U256};
+
+use crate::{dev, error::NodeError};
+
+/// Everything a node needs to know before its first block.
+///
+/// Chain rules (`chain_id`, `genesis`, `gas_limit`, `initial_base_fee_wei`, `genesis_time_s`) are fixed when a data
+/// directory is first used. A directory of another chain is refused.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Where the chain is kept. `None`: a temporary directory that is removed with the handle.
+    pub data_dir: Option<PathBuf>,
+    /// Chain id that transactions must be signed for.
+    pub chain_id: u64,
+    /// Milliseconds between blocks.
+    ///
+    /// Block timestamps are whole seconds. With 1000 ms or more every block is at least one second later than its
+    /// parent; with less, neighbouring blocks may share a timestamp. They never decrease.
+    pub block_time_ms: u64,
+    /// Whether blocks are built when no transaction waits, so that contracts with deadlines see time pass.
+    pub mine_empty: bool,
+    /// Address of the JSON-RPC server, HTTP and WebSocket on one port. Port 0: any free port.
+    pub listen: SocketAddr,
+    /// Accounts that exist in block 0.
+    pub genesis: Vec<GenesisAccount>,
+    /// Timestamp of block 0 in seconds since 1970. `None`: the time of the first start.
+    pub genesis_time_s: Option<u64>,
+    /// Gas limit of every block.
+    pub gas_limit: u64,
+    /// Base fee of block 0 in wei per gas.
+    pub initial_base_fee_wei: u64,
+    /// Blocks whose state can still be read by number, beside the head.
+    pub history_blocks: u64,
+    /// Offers `evm_increaseTime` and `evm_mine` over RPC. Never set it on a chain that others use.
+    pub dev_methods: bool,
+    /// What the mempool accepts.
+    pub pool: PoolLimits,
+    /// What one RPC client may ask for.
+    pub rpc: RpcLimits,
+}
+
+/// One account of block 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GenesisAccount {
+    /// Its address.
+    pub address: Address,
+    /// Its balance in wei.
+    pub balance_wei: U256,
+    /// Its nonce.
+    pub nonce: u64,
+    /// Its runtime code; empty for an account without code.
+    pub code: Bytes,
+    /// Its storage: slot and value.
+    pub storage: Vec<(U256, B256)>,
+}
+
+impl GenesisAccount {
+    /// An account with a balance and nothing else.
+    pub fn funded(address: Address, balance_wei: U256) -> Self {
+        Self { address, balance_wei, ..Self::default() }
+    }
+
+    /// A contract with code and nothing else.
+    pub fn contract(address: Address, code: Bytes) -> Self {
+        Self { address, nonce: 1, code, ..Self::default() }
+    }
+}
+
+/// Limits of the mempool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Transactions of one sender.
+    pub per_sender: usize,
+    /// Transactions of all senders.
+    pub total: usize,
+    /// Encoded size of one transaction in bytes.
+    pub tx_bytes: usize,
+    /// By how many percent a replacement must raise both the fee cap and the tip.
+    pub price_bump_percent: u128,
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self { per_sender: 256, total: 10_000, tx_bytes: 128 * 1024, price_bump_percent: 10 }
+    }
+}
+
+/// Limits of the RPC server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RpcLimits {
+    /// Size of one request, or of one batch, in bytes.
+    pub request_bytes: u32,
+    /// Size of one response in bytes.
+    pub response_bytes: u32,
+    /// Calls in one batch.
+    pub batch: u32,
+    /// Connections at a time.
+    pub connections: u32,
+    /// Subscriptions of one connection.
+    pub subscriptions: u32,
+    /// Gas that `eth_call` may use. `eth_estimateGas` is bounded by the block's gas limit.
+    pub call_gas: u64,
+    /// Calls and estimates that run at the same time.
+    pub calls_at_once: usize,
+    /// Blocks that one `eth_getLogs` may span.
+    pub log_blocks: u64,
+    /// Logs that one `eth_getLogs` may return.
+    pub log_results: usize,
+    /// Filters (`eth_newFilter` and its kin) that exist at a time.
+    pub filters: usize,
+}
+
+impl Default for RpcLimits {
+    fn default() -> Self {
+        Self {
+            request_bytes: 4 << 20,
+            response_bytes: 32 << 20,
+            batch: 100,
+            connections: 256,
+            subscriptions: 64,
+            call_gas: 100_000_000,
+            calls_at_once: 32,
+            log_blocks: 10_000,
+            log_results: 20_000,
+            filters: 1024,
+        }
+    }
+}
+
+impl Default for NodeConfig {
+    /// Chain 901, one block a second, 30 M gas, nobody funded, RPC on any free port of 127.0.0.1, temporary store.
+    fn default() -> Self {
+        Self {
+            data_dir: None,
+            chain_id: 901,
+            block_time_ms: 1000,
+            mine_empty: true,
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            genesis: Vec::new(),
+            genesis_time_s: None,
+            gas_limit: 30_000_000,
+            initial_base_fee_wei: 1_000_000_000,
+            history_blocks: 128,
+            dev_methods: false,
+            pool: PoolLimits::default(),
+            rpc: RpcLimits::default(),
+        }
+    }
+}
+
+impl NodeConfig {
+    /// A development chain: the default with the ten accounts of [`crate::dev_accounts`] funded with 10,000 ether
+    /// each and the `evm_` methods on.
+    ///
+    /// # Errors
+    /// [`NodeError::Config`] if the development mnemonic cannot be derived, which a test rules out.
+    pub fn dev() -> Result<Self, NodeError> {
+        let ether = U256::from(10u64).pow(U256::from(18u64));
+        let balance_wei = U256::from(10_000u64) * ether;
+        let genesis =
+            dev::dev_accounts()?.iter().map(|key| GenesisAccount::funded(key.address(), balance_wei)).collect();
+        Ok(Self { genesis, dev_methods: true, ..Self::default() })
+    }
+
+    /// Checks what can be wrong before anything is opened.
+    pub(crate) fn check(&self) -> Result<(), NodeError> {
+        let wrong = |what: String| Err(NodeError::Config(what));
+        if self.chain_id == 0 {
+            return wrong("chain_id is 0, which no wallet signs for; choose another".into());
+        }
+        if !(10..=3_600_000).contains(&self.block_time_ms) {
+            return wrong(format!("block_time_ms is {}, not within 10 to 3,600,000", self.block_time_ms));
+        }
+        if !(100_000..=1_000_000_000).contains(&self.gas_limit) {
+            return wrong(format!("gas_limit is {}, not within 100,000 to 1,000,000,000", self.gas_limit));
+        }
+        let mut seen = std::collections::HashSet::new();
+        match self.genesis.iter().find(|account| !seen.insert(account.address)) {
+            Some(twice) => wrong(format!("genesis names {} twice", twice.address)),
+            None => Ok(()),
+        }
+    }
+}

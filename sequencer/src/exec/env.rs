@@ -1,0 +1,114 @@
+//! What the EVM is told about the block and the transaction.
+
+use alloy::{
+    consensus::{Header, Sealed, Transaction},
+    eips::eip1559::BaseFeeParams,
+    primitives::{Address, B256, Bytes, U256, address, keccak256},
+};
+use op_revm::{DefaultOp, OpBuilder, OpContext, OpSpecId, OpTransaction, api::builder::DefaultOpEvm};
+use revm::{
+    Context, Database,
+    context::{BlockEnv, CfgEnv, TxEnv},
+    context_interface::block::BlobExcessGasAndPrice,
+    primitives::eip4844::BLOB_BASE_FEE_UPDATE_FRACTION_CANCUN,
+};
+
+/// The rules of execution.
+pub(crate) const SPEC: OpSpecId = OpSpecId::GRANITE;
+
+/// Receives the tips: the OP Stack's sequencer fee vault.
+pub(crate) const FEE_RECIPIENT: Address = address!("4200000000000000000000000000000000000011");
+
+/// How fast the base fee follows demand: the OP Stack's parameters since Canyon (target a sixth of the limit, at
+/// most 2 % per block).
+pub(crate) const BASE_FEE: BaseFeeParams = BaseFeeParams::optimism_canyon();
+
+/// The EVM over a database.
+pub(crate) type Evm<DB> = DefaultOpEvm<OpContext<DB>>;
+
+/// What is fixed about a block before its transactions are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BlockRules {
+    /// Chain id.
+    pub(crate) chain_id: u64,
+    /// Number of the block.
+    pub(crate) number: u64,
+    /// Seconds since 1970.
+    pub(crate) timestamp_s: u64,
+    /// Gas that its transactions may use together.
+    pub(crate) gas_limit: u64,
+    /// Wei per gas that is not paid to the sequencer.
+    pub(crate) base_fee_wei: u64,
+    /// The value of PREVRANDAO. Without an L1 to take it from, the hash of the parent's hash: unique, not random.
+    pub(crate) prev_randao: B256,
+}
+
+impl BlockRules {
+    /// The rules of the block after `parent`.
+    pub(crate) fn after(chain_id: u64, parent: &Sealed<Header>, timestamp_s: u64) -> Self {
+        Self {
+            chain_id,
+            number: parent.number + 1,
+            timestamp_s,
+            gas_limit: parent.gas_limit,
+            base_fee_wei: parent.next_block_base_fee(BASE_FEE).unwrap_or_default(),
+            prev_randao: keccak256(parent.hash()),
+        }
+    }
+
+    /// The rules that a finished block was made by.
+    pub(crate) fn of(chain_id: u64, header: &Header) -> Self {
+        Self {
+            chain_id,
+            number: header.number,
+            timestamp_s: header.timestamp,
+            gas_limit: header.gas_limit,
+            base_fee_wei: header.base_fee_per_gas.unwrap_or_default(),
+            prev_randao: header.mix_hash,
+        }
+    }
+
+    /// An EVM for this block.
+    pub(crate) fn evm<DB: Database>(&self, database: DB) -> Evm<DB> {
+        self.evm_with(database, |_| ())
+    }
+
+    /// An EVM for this block with settings that blocks themselves never use.
+    pub(crate) fn evm_with<DB: Database>(&self, database: DB, adjust: impl FnOnce(&mut CfgEnv<OpSpecId>)) -> Evm<DB> {
+        let mut cfg = CfgEnv::new_with_spec(SPEC).with_chain_id(self.chain_id);
+        adjust(&mut cfg);
+        Context::op().with_db(database).with_cfg(cfg).with_block(self.block_env()).build_op()
+    }
+
+    fn block_env(&self) -> BlockEnv {
+        BlockEnv {
+            number: U256::from(self.number),
+            beneficiary: FEE_RECIPIENT,
+            timestamp: U256::from(self.timestamp_s),
+            gas_limit: self.gas_limit,
+            basefee: self.base_fee_wei,
+            prevrandao: Some(self.prev_randao),
+            blob_excess_gas_and_price: Some(BlobExcessGasAndPrice::new(0, BLOB_BASE_FEE_UPDATE_FRACTION_CANCUN)),
+            ..BlockEnv::default()
+        }
+    }
+}
+
+/// A signed transaction as the EVM takes it.
+pub(crate) fn tx_env(tx: &impl Transaction, sender: Address, raw: Bytes) -> OpTransaction<TxEnv> {
+    let base = TxEnv {
+        tx_type: tx.ty(),
+        caller: sender,
+        gas_limit: tx.gas_limit(),
+        gas_price: tx.max_fee_per_gas(),
+        kind: tx.kind(),
+        value: tx.value(),
+        data: tx.input().clone(),
+        nonce: tx.nonce(),
+        chain_id: tx.chain_id(),
+        access_list: tx.access_list().cloned().unwrap_or_default(),
+        gas_priority_fee: tx.max_priority_fee_per_gas(),
+        ..TxEnv::default()
+    };
+    OpTransaction { base, enveloped_tx: Some(raw), deposit: Default::default() }
+}

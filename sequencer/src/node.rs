@@ -1,0 +1,197 @@
+//! Starting and stopping a node.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use alloy::primitives::B256;
+use jsonrpsee::server::ServerHandle;
+use tempfile::TempDir;
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
+
+use crate::{chain::Chain, config::NodeConfig, error::NodeError, rpc, store::Store};
+
+/// How long requests that are being answered may take to finish at shutdown.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// The node. See [`Node::start`].
+#[derive(Debug)]
+pub struct Node;
+
+/// A running node. Dropping it stops the node without waiting; nothing that was committed is lost.
+pub struct NodeHandle {
+    chain: Arc<Chain>,
+    address: SocketAddr,
+    server: ServerHandle,
+    stop: watch::Sender<bool>,
+    builder: Option<JoinHandle<Result<(), NodeError>>>,
+    /// Removed after everything else is dropped.
+    _temporary: Option<TempDir>,
+}
+
+/// A block by number and hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockRef {
+    /// Its number.
+    pub number: u64,
+    /// Its hash.
+    pub hash: B256,
+    /// Its state root.
+    pub state_root: B256,
+    /// Its timestamp in seconds since 1970.
+    pub timestamp_s: u64,
+}
+
+impl Node {
+    /// Opens the chain, or begins it, and starts building blocks and answering requests. Needs a tokio runtime with
+    /// more than one thread.
+    ///
+    /// # Errors
+    /// A wrong setting, a data directory that is in use, damaged or of another chain, or an address that is taken.
+    pub async fn start(config: NodeConfig) -> Result<NodeHandle, NodeError> {
+        config.check()?;
+        let (dir, temporary) = match &config.data_dir {
+            Some(dir) => (dir.clone(), None),
+            None => {
+                let temporary = TempDir::with_prefix("lockstep-node-")
+                    .map_err(|error| NodeError::DataDir { path: std::env::temp_dir(), cause: error.to_string() })?;
+                (temporary.path().to_path_buf(), Some(temporary))
+            }
+        };
+        let open = move || Chain::open(config, Store::open(&dir)?);
+        let chain = Arc::new(tokio::task::spawn_blocking(open).await.map_err(panicked)??);
+        let (address, server) = rpc::start(chain.clone()).await?;
+        let (stop, stopped) = watch::channel(false);
+        let builder = Some(tokio::spawn(build_blocks(chain.clone(), stopped)));
+        tracing::info!(%address, "serving JSON-RPC");
+        Ok(NodeHandle { chain, address, server, stop, builder, _temporary: temporary })
+    }
+}
+
+impl NodeHandle {
+    /// Where the RPC server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// URL of the RPC server for HTTP.
+    pub fn http_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// URL of the RPC server for WebSocket.
+    pub fn ws_url(&self) -> String {
+        format!("ws://{}", self.address)
+    }
+
+    /// Chain id.
+    pub fn chain_id(&self) -> u64 {
+        self.chain.config.chain_id
+    }
+
+    /// The newest block.
+    pub fn head(&self) -> BlockRef {
+        let head = self.chain.head();
+        BlockRef {
+            number: head.header.number,
+            hash: head.header.hash(),
+            state_root: head.header.state_root,
+            timestamp_s: head.header.timestamp,
+        }
+    }
+
+    /// Moves the chain's clock forward for good, as `evm_increaseTime` does. The next block shows it.
+    pub fn advance_clock(&self, seconds: u64) {
+        self.chain.advance_clock(seconds);
+    }
+
+    /// Builds a block now, without waiting for its time.
+    ///
+    /// # Errors
+    /// [`NodeError::Store`] if it could not be kept.
+    pub async fn mine(&self) -> Result<BlockRef, NodeError> {
+        let chain = self.chain.clone();
+        tokio::task::spawn_blocking(move || chain.build()).await.map_err(panicked)??;
+        Ok(self.head())
+    }
+
+    /// Waits until the node fails. Returns only if it cannot build blocks any more, with the reason.
+    ///
+    /// # Errors
+    /// Always: why the node stopped.
+    pub async fn failed(&mut self) -> Result<(), NodeError> {
+        match self.builder.as_mut() {
+            Some(builder) => {
+                let ended = builder.await.map_err(panicked);
+                self.builder = None;
+                ended?
+            }
+            None => Err(NodeError::Stopped("it failed before".into())),
+        }
+    }
+
+    /// Stops: finishes the block being built, answers what was asked, closes the store.
+    ///
+    /// # Errors
+    /// Why the node had failed before, if it had.
+    pub async fn shutdown(mut self) -> Result<(), NodeError> {
+        self.stop.send_replace(true);
+        let result = match self.builder.take() {
+            Some(builder) => builder.await.map_err(panicked)?,
+            None => Ok(()),
+        };
+        // An error here means that the server has stopped already.
+        let _ = self.server.stop();
+        if tokio::time::timeout(DRAIN, self.server.clone().stopped()).await.is_err() {
+            tracing::warn!(seconds = DRAIN.as_secs(), "some requests did not finish in time");
+        }
+        tracing::info!(number = self.head().number, "stopped");
+        result
+    }
+}
+
+impl std::fmt::Debug for NodeHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeHandle").field("address", &self.address).field("head", &self.head()).finish_non_exhaustive()
+    }
+}
+
+impl Drop for NodeHandle {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        let _ = self.server.stop();
+    }
+}
+
+/// Builds blocks at their times until told to stop or the store fails.
+async fn build_blocks(chain: Arc<Chain>, mut stop: watch::Receiver<bool>) -> Result<(), NodeError> {
+    let period = Duration::from_millis(chain.config.block_time_ms);
+    let mut ticks = interval_at(Instant::now() + period, period);
+    // After a block that took long the next one follows a full period later.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            _ = ticks.tick() => (),
+        }
+        if !chain.config.mine_empty && chain.pool.is_empty() {
+            // The next transaction is taken at once if the last block is long ago.
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                () = chain.arrived.notified() => (),
+            }
+        }
+        let building = chain.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || building.build()).await.map_err(panicked)? {
+            tracing::error!(%error, "cannot build blocks any more");
+            return Err(error);
+        }
+    }
+}
+
+fn panicked(error: tokio::task::JoinError) -> NodeError {
+    NodeError::Stopped(format!("a task failed: {error}"))
+}

@@ -1,0 +1,90 @@
+//! JSON-RPC over HTTP and WebSocket, on one port.
+//!
+//! Whatever touches the disk or the EVM runs on threads that may block; every request sees one head throughout.
+
+mod api;
+mod blocks;
+mod error;
+mod fees;
+mod filters;
+mod handlers;
+mod logs;
+mod simulate;
+mod subscribe;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use jsonrpsee::{
+    RpcModule,
+    core::traits::IdProvider,
+    server::{BatchRequestConfig, PingConfig, RandomIntegerIdProvider, Server, ServerConfig, ServerHandle},
+    types::SubscriptionId,
+};
+use tokio::sync::Semaphore;
+
+use crate::{chain::Chain, error::NodeError};
+use api::{DevApiServer, EthApiServer, InfoApiServer};
+use filters::Filters;
+use subscribe::PubSubApiServer;
+
+/// What answers requests.
+#[derive(Clone)]
+pub(crate) struct Rpc {
+    chain: Arc<Chain>,
+    filters: Arc<Filters>,
+    /// Room for calls and estimates that run at the same time.
+    calls: Arc<Semaphore>,
+}
+
+/// Starts the server. Returns the address it listens on and the handle that stops it.
+pub(crate) async fn start(chain: Arc<Chain>) -> Result<(SocketAddr, ServerHandle), NodeError> {
+    let limits = chain.config.rpc;
+    let address = chain.config.listen;
+    let failed = |error: std::io::Error| NodeError::Listen { address, cause: error.to_string() };
+    let config = ServerConfig::builder()
+        .max_request_body_size(limits.request_bytes)
+        .max_response_body_size(limits.response_bytes)
+        .max_connections(limits.connections)
+        .max_subscriptions_per_connection(limits.subscriptions)
+        .set_batch_request_config(BatchRequestConfig::Limit(limits.batch))
+        .enable_ws_ping(PingConfig::new())
+        .set_id_provider(HexIds)
+        .set_tcp_no_delay(true)
+        .build();
+    let server = Server::builder().set_config(config).build(address).await.map_err(failed)?;
+    let bound = server.local_addr().map_err(failed)?;
+    Ok((bound, server.start(methods(chain)?)))
+}
+
+fn methods(chain: Arc<Chain>) -> Result<RpcModule<()>, NodeError> {
+    let dev = chain.config.dev_methods;
+    let rpc = Rpc {
+        filters: Arc::new(Filters::new(chain.config.rpc.filters)),
+        calls: Arc::new(Semaphore::new(chain.config.rpc.calls_at_once)),
+        chain,
+    };
+    let mut module = RpcModule::new(());
+    let mut add = |methods: jsonrpsee::Methods| {
+        module.merge(methods).map_err(|error| NodeError::Config(format!("RPC methods clash: {error}")))
+    };
+    add(EthApiServer::into_rpc(rpc.clone()).into())?;
+    add(InfoApiServer::into_rpc(rpc.clone()).into())?;
+    add(PubSubApiServer::into_rpc(rpc.clone()).into())?;
+    if dev {
+        add(DevApiServer::into_rpc(rpc).into())?;
+    }
+    Ok(module)
+}
+
+/// Subscription ids in the form that Ethereum clients expect.
+#[derive(Debug)]
+struct HexIds;
+
+impl IdProvider for HexIds {
+    fn next_id(&self) -> SubscriptionId<'static> {
+        match RandomIntegerIdProvider.next_id() {
+            SubscriptionId::Num(id) => SubscriptionId::Str(format!("{id:#x}").into()),
+            other => other,
+        }
+    }
+}

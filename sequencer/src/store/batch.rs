@@ -1,0 +1,177 @@
+//! Writing one block.
+
+use alloy::{
+    consensus::{Header, Sealed},
+    primitives::{Address, B256, Bytes, U256, keccak256},
+};
+use alloy_trie::{EMPTY_ROOT_HASH, TrieAccount};
+use redb::{ReadableTable, WriteTransaction};
+
+use super::{
+    decode,
+    tables::{self, StoredReceipt, Undo, UndoAccount, UndoSlot, slot_key},
+    tries::{AccountNodes, StorageNodes},
+};
+use crate::{
+    error::StoreError,
+    trie::{Trie, nibbles},
+};
+
+/// What a block changed in the state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StateChanges {
+    /// Changed accounts, each once.
+    pub(crate) accounts: Vec<AccountChange>,
+    /// New code by its hash.
+    pub(crate) code: Vec<(B256, Bytes)>,
+}
+
+/// A changed account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AccountChange {
+    /// Its address.
+    pub(crate) address: Address,
+    /// Nonce, balance and code hash; `None` if it is gone.
+    pub(crate) info: Option<(u64, U256, B256)>,
+    /// Whether its old storage is gone.
+    pub(crate) wiped: bool,
+    /// Changed slots with their new values.
+    pub(crate) storage: Vec<(U256, U256)>,
+}
+
+/// A block to be written.
+pub(crate) struct NewBlock<'a> {
+    /// Its header with its hash.
+    pub(crate) header: &'a Sealed<Header>,
+    /// Its transactions as they were sent.
+    pub(crate) transactions: &'a [Bytes],
+    /// What became of them, in the same order.
+    pub(crate) receipts: &'a [StoredReceipt],
+}
+
+/// A change in progress. Dropped, it leaves no trace.
+pub(crate) struct Batch {
+    write: WriteTransaction,
+    undo: Undo,
+}
+
+impl Batch {
+    pub(super) fn new(write: WriteTransaction) -> Self {
+        Self { write, undo: Undo::default() }
+    }
+
+    /// Applies a block's changes to the state and returns the new state root.
+    pub(crate) fn apply_state(&mut self, changes: &StateChanges) -> Result<B256, StoreError> {
+        let mut code = self.write.open_table(tables::CODE)?;
+        for (hash, bytes) in &changes.code {
+            code.insert(&hash.0, bytes.as_ref())?;
+        }
+        let mut accounts = self.write.open_table(tables::ACCOUNTS)?;
+        let mut nodes = self.write.open_table(tables::ACCOUNT_TRIE)?;
+        let mut trie = Trie::open(AccountNodes(&mut nodes))?;
+        for change in &changes.accounts {
+            let old = accounts.get(&change.address.0.0)?.map(|value| value.value().to_vec()).unwrap_or_default();
+            let old_root = match old.as_slice() {
+                [] => EMPTY_ROOT_HASH,
+                old => decode::<TrieAccount>("account", old)?.storage_root,
+            };
+            let storage_root = apply_storage(&self.write, &mut self.undo, change, old_root)?;
+            let new = change.info.map(|(nonce, balance, code_hash)| {
+                alloy_rlp::encode(TrieAccount { nonce, balance, storage_root, code_hash })
+            });
+            let new = new.unwrap_or_default();
+            if new == old {
+                continue;
+            }
+            if new.is_empty() {
+                accounts.remove(&change.address.0.0)?;
+            } else {
+                accounts.insert(&change.address.0.0, new.as_slice())?;
+            }
+            trie.set(&nibbles(&keccak256(change.address)), new)?;
+            self.undo.accounts.push(UndoAccount { address: change.address, before: old.into() });
+        }
+        trie.seal()
+    }
+
+    /// Writes a block as the new head, and forgets how to undo blocks that are `history` or more behind it.
+    pub(crate) fn put_block(&mut self, block: &NewBlock<'_>, history: u64) -> Result<(), StoreError> {
+        let number = block.header.number;
+        let hash = block.header.hash();
+        self.write.open_table(tables::HEADERS)?.insert(number, alloy_rlp::encode(block.header.inner()).as_slice())?;
+        self.write.open_table(tables::HASHES)?.insert(number, &hash.0)?;
+        self.write.open_table(tables::NUMBERS)?.insert(&hash.0, number)?;
+        let mut transactions = self.write.open_table(tables::TRANSACTIONS)?;
+        let mut receipts = self.write.open_table(tables::RECEIPTS)?;
+        let mut locations = self.write.open_table(tables::LOCATIONS)?;
+        for (index, (raw, receipt)) in (0u32..).zip(block.transactions.iter().zip(block.receipts)) {
+            transactions.insert((number, index), raw.as_ref())?;
+            receipts.insert((number, index), alloy_rlp::encode(receipt).as_slice())?;
+            locations.insert(&receipt.hash.0, (number, index))?;
+        }
+        let mut undo = self.write.open_table(tables::UNDO)?;
+        undo.insert(number, alloy_rlp::encode(&self.undo).as_slice())?;
+        // The window only shrinks by configuration, so this usually removes one record.
+        if let Some(last) = number.checked_sub(history) {
+            undo.retain_in(..=last, |_, _| false)?;
+        }
+        let mut meta = self.write.open_table(tables::META)?;
+        meta.insert(tables::META_HEAD, number.to_be_bytes().as_slice())?;
+        Ok(())
+    }
+
+    /// Notes the chain id of a new store.
+    pub(crate) fn put_chain_id(&mut self, chain_id: u64) -> Result<(), StoreError> {
+        let mut meta = self.write.open_table(tables::META)?;
+        meta.insert(tables::META_CHAIN_ID, chain_id.to_be_bytes().as_slice())?;
+        Ok(())
+    }
+
+    /// Makes it durable.
+    pub(crate) fn commit(self) -> Result<(), StoreError> {
+        Ok(self.write.commit()?)
+    }
+}
+
+/// Applies an account's storage changes and returns its new storage root.
+fn apply_storage(
+    write: &WriteTransaction,
+    undo: &mut Undo,
+    change: &AccountChange,
+    old_root: B256,
+) -> Result<B256, StoreError> {
+    let gone = change.wiped || change.info.is_none();
+    if change.storage.is_empty() && (!gone || old_root == EMPTY_ROOT_HASH) {
+        return Ok(old_root);
+    }
+    let address = change.address;
+    let mut slots = write.open_table(tables::STORAGE)?;
+    let mut table = write.open_table(tables::STORAGE_TRIE)?;
+    let mut nodes = StorageNodes { table: &mut table, address };
+    if gone && old_root != EMPTY_ROOT_HASH {
+        let (first, last) = (slot_key(&address, &U256::ZERO), slot_key(&address, &U256::MAX));
+        for entry in slots.extract_from_if::<&[u8; 52], _>(&first..=&last, |_, _| true)? {
+            let (key, value) = entry?;
+            let slot = U256::from_be_slice(&key.value()[20..]);
+            undo.slots.push(UndoSlot { address, slot, before: U256::from_be_bytes(*value.value()) });
+        }
+        nodes.clear()?;
+    }
+    let mut trie = Trie::open(nodes)?;
+    for (slot, value) in &change.storage {
+        let key = slot_key(&address, slot);
+        let old = if value.is_zero() {
+            slots.remove(&key)?.map(|old| *old.value())
+        } else {
+            slots.insert(&key, &value.to_be_bytes::<32>())?.map(|old| *old.value())
+        };
+        let before = U256::from_be_bytes(old.unwrap_or_default());
+        if before == *value {
+            continue;
+        }
+        undo.slots.push(UndoSlot { address, slot: *slot, before });
+        let encoded = if value.is_zero() { Vec::new() } else { alloy_rlp::encode(value) };
+        trie.set(&nibbles(&keccak256(slot.to_be_bytes::<32>())), encoded)?;
+    }
+    trie.seal()
+}

@@ -1,0 +1,26 @@
+//! The persistent store: one `redb` file, one write transaction per block.
+//!
+//! ```text
+//!   StateChanges --> Batch::apply_state --> state root --> Batch::put_block --> Batch::commit (durable or nothing)
+//!                                                                                  |
+//!   Snapshot (accounts, slots, code, blocks, receipts as of one head) <------------+
+//!      \-- Snapshot::at(block): the same, seen through the undo records of younger blocks
+//! ```
+
+mod batch;
+mod open;
+mod snapshot;
+mod tables;
+mod tries;
+
+pub(crate) use batch::{AccountChange, NewBlock, StateChanges};
+pub(crate) use open::Store;
+pub(crate) use snapshot::{Snapshot, State};
+pub(crate) use tables::StoredReceipt;
+
+use crate::error::StoreError;
+
+/// Decodes what this crate encoded; anything else means that the file was damaged.
+fn decode<T: alloy_rlp::Decodable>(what: &str, mut bytes: &[u8]) -> Result<T, StoreError> {
+    T::decode(&mut bytes).map_err(|error| StoreError::Corrupt(format!("{what} cannot be decoded: {error}")))
+}

@@ -1,0 +1,201 @@
+//! Reading the chain as of one head.
+
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
+
+use alloy::{
+    consensus::{Header, Sealed},
+    primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256},
+};
+use alloy_trie::TrieAccount;
+use redb::{ReadOnlyTable, ReadTransaction};
+use revm::{DatabaseRef, bytecode::Bytecode, state::AccountInfo};
+
+use super::{
+    decode,
+    tables::{self, StoredReceipt, Undo, slot_key},
+};
+use crate::error::StoreError;
+
+/// How many overwritten accounts and slots a look into the past may gather.
+const PAST_ENTRIES: usize = 500_000;
+
+/// The chain and its state as of one head. Later blocks do not show.
+pub(crate) struct Snapshot {
+    accounts: ReadOnlyTable<&'static [u8; 20], &'static [u8]>,
+    storage: ReadOnlyTable<&'static [u8; 52], &'static [u8; 32]>,
+    code: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
+    headers: ReadOnlyTable<u64, &'static [u8]>,
+    hashes: ReadOnlyTable<u64, &'static [u8; 32]>,
+    numbers: ReadOnlyTable<&'static [u8; 32], u64>,
+    transactions: ReadOnlyTable<(u64, u32), &'static [u8]>,
+    receipts: ReadOnlyTable<(u64, u32), &'static [u8]>,
+    locations: ReadOnlyTable<&'static [u8; 32], (u64, u32)>,
+    undo: ReadOnlyTable<u64, &'static [u8]>,
+}
+
+/// State as of a block: a snapshot's, seen through what younger blocks overwrote.
+#[derive(Clone)]
+pub(crate) struct State<'a> {
+    snapshot: &'a Snapshot,
+    past: Option<Arc<Past>>,
+}
+
+#[derive(Default)]
+struct Past {
+    accounts: HashMap<Address, Bytes>,
+    slots: HashMap<(Address, U256), U256>,
+}
+
+impl Snapshot {
+    pub(super) fn new(read: &ReadTransaction) -> Result<Self, StoreError> {
+        Ok(Self {
+            accounts: read.open_table(tables::ACCOUNTS)?,
+            storage: read.open_table(tables::STORAGE)?,
+            code: read.open_table(tables::CODE)?,
+            headers: read.open_table(tables::HEADERS)?,
+            hashes: read.open_table(tables::HASHES)?,
+            numbers: read.open_table(tables::NUMBERS)?,
+            transactions: read.open_table(tables::TRANSACTIONS)?,
+            receipts: read.open_table(tables::RECEIPTS)?,
+            locations: read.open_table(tables::LOCATIONS)?,
+            undo: read.open_table(tables::UNDO)?,
+        })
+    }
+
+    /// The state as of the newest block.
+    pub(crate) fn state(&self) -> State<'_> {
+        State { snapshot: self, past: None }
+    }
+
+    /// The state as of `block`, if `head` is the newest block.
+    pub(crate) fn state_at(&self, block: u64, head: u64) -> Result<State<'_>, StoreError> {
+        if block >= head {
+            return Ok(self.state());
+        }
+        let mut past = Past::default();
+        for number in block + 1..=head {
+            let Some(record) = self.undo.get(number)? else {
+                return Err(StoreError::Pruned { block, oldest: self.oldest_state(head)? });
+            };
+            let undo: Undo = decode("undo record", record.value())?;
+            for account in undo.accounts {
+                past.accounts.entry(account.address).or_insert(account.before);
+            }
+            for slot in undo.slots {
+                past.slots.entry((slot.address, slot.slot)).or_insert(slot.before);
+            }
+            if past.accounts.len() + past.slots.len() > PAST_ENTRIES {
+                return Err(StoreError::Pruned { block, oldest: head - (number - block) + 1 });
+            }
+        }
+        Ok(State { snapshot: self, past: Some(Arc::new(past)) })
+    }
+
+    fn oldest_state(&self, head: u64) -> Result<u64, StoreError> {
+        let first = self.undo.range::<u64>(..)?.next().transpose()?;
+        Ok(first.map_or(head, |(number, _)| number.value().saturating_sub(1)))
+    }
+
+    /// A header with its hash.
+    pub(crate) fn header(&self, number: u64) -> Result<Option<Sealed<Header>>, StoreError> {
+        let Some(rlp) = self.headers.get(number)? else { return Ok(None) };
+        let header: Header = decode("header", rlp.value())?;
+        let hash = self.hash(number)?.ok_or_else(|| StoreError::Corrupt(format!("block {number} has no hash")))?;
+        Ok(Some(Sealed::new_unchecked(header, hash)))
+    }
+
+    /// A block's hash.
+    pub(crate) fn hash(&self, number: u64) -> Result<Option<B256>, StoreError> {
+        Ok(self.hashes.get(number)?.map(|hash| B256::from(hash.value())))
+    }
+
+    /// The number of the block with a hash.
+    pub(crate) fn number(&self, hash: B256) -> Result<Option<u64>, StoreError> {
+        Ok(self.numbers.get(&hash.0)?.map(|number| number.value()))
+    }
+
+    /// A block's transactions in order.
+    pub(crate) fn transactions(&self, number: u64) -> Result<Vec<Bytes>, StoreError> {
+        self.transactions.range(in_block(number))?.map(|entry| Ok(Bytes::copy_from_slice(entry?.1.value()))).collect()
+    }
+
+    /// One transaction.
+    pub(crate) fn transaction(&self, number: u64, index: u32) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.transactions.get((number, index))?.map(|raw| Bytes::copy_from_slice(raw.value())))
+    }
+
+    /// A block's receipts in order.
+    pub(crate) fn receipts(&self, number: u64) -> Result<Vec<StoredReceipt>, StoreError> {
+        self.receipts.range(in_block(number))?.map(|entry| decode("receipt", entry?.1.value())).collect()
+    }
+
+    /// One receipt.
+    pub(crate) fn receipt(&self, number: u64, index: u32) -> Result<Option<StoredReceipt>, StoreError> {
+        self.receipts.get((number, index))?.map(|rlp| decode("receipt", rlp.value())).transpose()
+    }
+
+    /// Block and index of a transaction.
+    pub(crate) fn location(&self, hash: B256) -> Result<Option<(u64, u32)>, StoreError> {
+        Ok(self.locations.get(&hash.0)?.map(|location| location.value()))
+    }
+}
+
+fn in_block(number: u64) -> RangeInclusive<(u64, u32)> {
+    (number, 0)..=(number, u32::MAX)
+}
+
+impl State<'_> {
+    /// An account, `None` if it does not exist.
+    pub(crate) fn account(&self, address: Address) -> Result<Option<TrieAccount>, StoreError> {
+        if let Some(before) = self.past.as_ref().and_then(|past| past.accounts.get(&address)) {
+            return if before.is_empty() { Ok(None) } else { decode("account", before).map(Some) };
+        }
+        self.snapshot.accounts.get(&address.0.0)?.map(|rlp| decode("account", rlp.value())).transpose()
+    }
+
+    /// A storage slot's value.
+    pub(crate) fn slot(&self, address: Address, slot: U256) -> Result<U256, StoreError> {
+        if let Some(before) = self.past.as_ref().and_then(|past| past.slots.get(&(address, slot))) {
+            return Ok(*before);
+        }
+        let value = self.snapshot.storage.get(&slot_key(&address, &slot))?;
+        Ok(value.map_or(U256::ZERO, |value| U256::from_be_bytes(*value.value())))
+    }
+
+    /// Code by its hash.
+    pub(crate) fn code(&self, hash: B256) -> Result<Bytes, StoreError> {
+        if hash == KECCAK256_EMPTY || hash.is_zero() {
+            return Ok(Bytes::new());
+        }
+        let code = self.snapshot.code.get(&hash.0)?;
+        code.map(|code| Bytes::copy_from_slice(code.value()))
+            .ok_or_else(|| StoreError::Corrupt(format!("code {hash} is missing")))
+    }
+}
+
+impl DatabaseRef for State<'_> {
+    type Error = StoreError;
+
+    fn basic_ref(&self, address: Address) -> Result<Option<AccountInfo>, StoreError> {
+        Ok(self.account(address)?.map(|account| AccountInfo {
+            balance: account.balance,
+            nonce: account.nonce,
+            code_hash: account.code_hash,
+            account_id: None,
+            code: None,
+        }))
+    }
+
+    fn code_by_hash_ref(&self, code_hash: B256) -> Result<Bytecode, StoreError> {
+        Bytecode::new_raw_checked(self.code(code_hash)?)
+            .map_err(|error| StoreError::Corrupt(format!("code {code_hash}: {error}")))
+    }
+
+    fn storage_ref(&self, address: Address, index: U256) -> Result<U256, StoreError> {
+        self.slot(address, index)
+    }
+
+    fn block_hash_ref(&self, number: u64) -> Result<B256, StoreError> {
+        Ok(self.snapshot.hash(number)?.unwrap_or_default())
+    }
+}

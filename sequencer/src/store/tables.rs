@@ -1,0 +1,103 @@
+//! The tables of the database, their keys and what their values hold.
+
+use alloy::primitives::{Address, B256, Bytes, Log, U256};
+use alloy_rlp::{RlpDecodable, RlpEncodable};
+use redb::TableDefinition;
+
+/// Facts about the database: see the `META_` keys.
+pub(crate) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+/// Address to the account as the state trie holds it: RLP of nonce, balance, storage root, code hash.
+pub(crate) const ACCOUNTS: TableDefinition<'_, &[u8; 20], &[u8]> = TableDefinition::new("accounts");
+/// Address and slot to a value that is not zero.
+pub(crate) const STORAGE: TableDefinition<'_, &[u8; 52], &[u8; 32]> = TableDefinition::new("storage");
+/// Code hash to code.
+pub(crate) const CODE: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("code");
+/// Path in the state trie to its node.
+pub(crate) const ACCOUNT_TRIE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("account_trie");
+/// Address and path in its storage trie to the node.
+pub(crate) const STORAGE_TRIE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("storage_trie");
+/// Block number to the RLP of its header.
+pub(crate) const HEADERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("headers");
+/// Block number to hash.
+pub(crate) const HASHES: TableDefinition<'_, u64, &[u8; 32]> = TableDefinition::new("hashes");
+/// Block hash to number.
+pub(crate) const NUMBERS: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("numbers");
+/// Block number and index to the transaction as it was sent (EIP-2718).
+pub(crate) const TRANSACTIONS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("transactions");
+/// Block number and index to the RLP of a [`StoredReceipt`].
+pub(crate) const RECEIPTS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("receipts");
+/// Transaction hash to block number and index.
+pub(crate) const LOCATIONS: TableDefinition<'_, &[u8; 32], (u64, u32)> = TableDefinition::new("locations");
+/// Block number to the RLP of the [`Undo`] that leads to its parent's state.
+pub(crate) const UNDO: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("undo");
+
+/// Version of this layout, one byte.
+pub(crate) const META_LAYOUT: &str = "layout";
+/// The layout that this code reads and writes.
+pub(crate) const LAYOUT: u8 = 1;
+/// Chain id, eight bytes, big endian.
+pub(crate) const META_CHAIN_ID: &str = "chain_id";
+/// Number of the newest block, eight bytes, big endian.
+pub(crate) const META_HEAD: &str = "head";
+
+/// What is kept of a transaction's outcome.
+#[derive(Clone, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+pub(crate) struct StoredReceipt {
+    /// Transaction hash.
+    pub(crate) hash: B256,
+    /// Who sent it.
+    pub(crate) sender: Address,
+    /// Its EIP-2718 type.
+    pub(crate) tx_type: u8,
+    /// Whether it succeeded.
+    pub(crate) success: bool,
+    /// Gas it used.
+    pub(crate) gas_used: u64,
+    /// Gas used in the block up to and including it.
+    pub(crate) cumulative_gas_used: u64,
+    /// Wei per gas it paid.
+    pub(crate) effective_gas_price: u128,
+    /// Index within the block of its first log.
+    pub(crate) first_log: u64,
+    /// Address of the contract it created, or empty.
+    pub(crate) created: Bytes,
+    /// Its logs.
+    pub(crate) logs: Vec<Log>,
+}
+
+/// What a block overwrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+pub(crate) struct Undo {
+    /// Accounts as they were before.
+    pub(crate) accounts: Vec<UndoAccount>,
+    /// Slots as they were before.
+    pub(crate) slots: Vec<UndoSlot>,
+}
+
+/// An account before a block.
+#[derive(Clone, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+pub(crate) struct UndoAccount {
+    /// Its address.
+    pub(crate) address: Address,
+    /// Its value in [`ACCOUNTS`], empty if it did not exist.
+    pub(crate) before: Bytes,
+}
+
+/// A storage slot before a block.
+#[derive(Clone, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+pub(crate) struct UndoSlot {
+    /// The contract.
+    pub(crate) address: Address,
+    /// The slot.
+    pub(crate) slot: U256,
+    /// Its value, zero if it was not set.
+    pub(crate) before: U256,
+}
+
+/// Key of a slot in [`STORAGE`].
+pub(crate) fn slot_key(address: &Address, slot: &U256) -> [u8; 52] {
+    let mut key = [0; 52];
+    key[..20].copy_from_slice(address.as_slice());
+    key[20..].copy_from_slice(&slot.to_be_bytes::<32>());
+    key
+}

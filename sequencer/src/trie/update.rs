@@ -1,0 +1,389 @@
+//! Changing a stored trie.
+
+use std::{collections::HashSet, mem};
+
+use alloy::primitives::{B256, keccak256};
+use alloy_trie::EMPTY_ROOT_HASH;
+
+use super::{
+    Key,
+    node::{self, Node, NodeRef, OpenNode, Slot},
+};
+use crate::error::StoreError;
+
+/// Where the nodes of one trie are kept, by path: nibbles, one per byte, the root at the empty path.
+pub(crate) trait NodeStore {
+    /// The encoding of the node at a path.
+    fn node(&self, path: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Writes a node.
+    fn put_node(&mut self, path: &[u8], rlp: &[u8]) -> Result<(), StoreError>;
+    /// Removes a node.
+    fn drop_node(&mut self, path: &[u8]) -> Result<(), StoreError>;
+}
+
+/// A stored trie being changed. Nothing is written before [`Trie::seal`].
+pub(crate) struct Trie<S> {
+    store: S,
+    root: Slot,
+    editor: Editor,
+}
+
+impl<S: NodeStore> Trie<S> {
+    /// Opens the trie that a store holds.
+    pub(crate) fn open(store: S) -> Result<Self, StoreError> {
+        let mut editor = Editor::default();
+        let root = match store.node(&[])? {
+            None => Slot::Empty,
+            Some(rlp) => {
+                editor.stored.insert(Vec::new());
+                let node = node::decode(&rlp)?;
+                Slot::Open(Box::new(OpenNode { node, clean: Some(node::reference(rlp)) }))
+            }
+        };
+        Ok(Self { store, root, editor })
+    }
+
+    /// Sets the value of a key. An empty value removes it.
+    pub(crate) fn set(&mut self, key: &Key, value: Vec<u8>) -> Result<(), StoreError> {
+        if value.is_empty() {
+            self.editor.remove(&self.store, &mut self.root, key, 0)?;
+        } else {
+            self.editor.insert(&self.store, &mut self.root, key, 0, value)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what changed and returns the root hash.
+    pub(crate) fn seal(mut self) -> Result<B256, StoreError> {
+        let root = match &self.root {
+            Slot::Empty => EMPTY_ROOT_HASH,
+            root => {
+                let reference = self.editor.seal(&mut self.store, root, &mut Vec::with_capacity(64))?;
+                root_hash(&reference)
+            }
+        };
+        for path in &self.editor.stored {
+            self.store.drop_node(path)?;
+        }
+        Ok(root)
+    }
+}
+
+/// The root is hashed even if it is small enough to be inlined.
+fn root_hash(reference: &NodeRef) -> B256 {
+    if node::is_inline(reference) { keccak256(reference) } else { B256::from_slice(&reference[1..]) }
+}
+
+/// Bookkeeping of a change: paths that the store holds and that were opened. Sealing takes out those still in use;
+/// what remains has vanished.
+#[derive(Default)]
+struct Editor {
+    stored: HashSet<Vec<u8>>,
+}
+
+impl Editor {
+    /// Brings the node of a slot into memory.
+    fn open<S: NodeStore>(&mut self, store: &S, slot: &mut Slot, path: &[u8]) -> Result<(), StoreError> {
+        let Slot::Closed(reference) = slot else { return Ok(()) };
+        let reference = mem::take(reference);
+        let node = if node::is_inline(&reference) {
+            node::decode(&reference)?
+        } else {
+            let rlp = store
+                .node(path)?
+                .ok_or_else(|| StoreError::Corrupt(format!("trie node {} is missing", alloy::hex::encode(path))))?;
+            self.stored.insert(path.to_vec());
+            node::decode(&rlp)?
+        };
+        *slot = Slot::Open(Box::new(OpenNode { node, clean: Some(reference) }));
+        Ok(())
+    }
+
+    /// Sets a value below a slot that is `depth` nibbles from the root. Returns whether anything changed.
+    fn insert<S: NodeStore>(
+        &mut self,
+        store: &S,
+        slot: &mut Slot,
+        key: &Key,
+        depth: usize,
+        value: Vec<u8>,
+    ) -> Result<bool, StoreError> {
+        self.open(store, slot, &key[..depth])?;
+        let rest = &key[depth..];
+        let Slot::Open(open) = slot else {
+            *slot = Slot::changed(Node::Leaf { suffix: rest.to_vec(), value });
+            return Ok(true);
+        };
+        let changed = match &mut open.node {
+            Node::Leaf { suffix, value: old } => match common(suffix, rest) {
+                all if all == suffix.len() => {
+                    let differs = *old != value;
+                    *old = value;
+                    differs
+                }
+                shared => {
+                    let old = Node::Leaf { suffix: suffix[shared + 1..].to_vec(), value: mem::take(old) };
+                    open.node = fork(rest, shared, suffix[shared], Slot::changed(old), value);
+                    true
+                }
+            },
+            Node::Extension { prefix, child } => match common(prefix, rest) {
+                all if all == prefix.len() => self.insert(store, child, key, depth + all, value)?,
+                shared => {
+                    let child = mem::take(child);
+                    let old = if shared + 1 == prefix.len() {
+                        child
+                    } else {
+                        Slot::changed(Node::Extension { prefix: prefix[shared + 1..].to_vec(), child })
+                    };
+                    open.node = fork(rest, shared, prefix[shared], old, value);
+                    true
+                }
+            },
+            Node::Branch { children } => {
+                self.insert(store, &mut children[usize::from(rest[0])], key, depth + 1, value)?
+            }
+        };
+        if changed {
+            open.clean = None;
+        }
+        Ok(changed)
+    }
+
+    /// Removes a key below a slot. Returns whether it was there.
+    fn remove<S: NodeStore>(
+        &mut self,
+        store: &S,
+        slot: &mut Slot,
+        key: &Key,
+        depth: usize,
+    ) -> Result<bool, StoreError> {
+        self.open(store, slot, &key[..depth])?;
+        let rest = &key[depth..];
+        let Slot::Open(open) = slot else { return Ok(false) };
+        match &mut open.node {
+            Node::Leaf { suffix, .. } => {
+                let found = suffix.as_slice() == rest;
+                if found {
+                    *slot = Slot::Empty;
+                }
+                return Ok(found);
+            }
+            Node::Extension { prefix, child } => {
+                if !rest.starts_with(prefix) || !self.remove(store, child, key, depth + prefix.len())? {
+                    return Ok(false);
+                }
+                let joined = join(prefix, mem::take(child));
+                open.node = joined;
+            }
+            Node::Branch { children } => {
+                if !self.remove(store, &mut children[usize::from(rest[0])], key, depth + 1)? {
+                    return Ok(false);
+                }
+                if let Some(only) = only_child(children) {
+                    let mut path = key[..depth].to_vec();
+                    path.push(only);
+                    let mut child = mem::take(&mut children[usize::from(only)]);
+                    self.open(store, &mut child, &path)?;
+                    open.node = join(&[only], child);
+                }
+            }
+        }
+        open.clean = None;
+        Ok(true)
+    }
+
+    /// Writes changed nodes below a slot and returns the slot's reference.
+    fn seal<S: NodeStore>(&mut self, store: &mut S, slot: &Slot, path: &mut Vec<u8>) -> Result<NodeRef, StoreError> {
+        let open = match slot {
+            Slot::Empty => return Ok(NodeRef::new()),
+            Slot::Closed(reference) => return Ok(reference.clone()),
+            Slot::Open(open) => open,
+        };
+        let rlp = match &open.node {
+            Node::Leaf { suffix, value } => open.clean.is_none().then(|| node::encode_leaf(suffix, value)),
+            Node::Extension { prefix, child } => {
+                path.extend_from_slice(prefix);
+                let child = self.seal(store, child, path)?;
+                path.truncate(path.len() - prefix.len());
+                open.clean.is_none().then(|| node::encode_extension(prefix, &child))
+            }
+            Node::Branch { children } => {
+                let mut references: [NodeRef; 16] = Default::default();
+                for (nibble, (reference, child)) in (0u8..).zip(references.iter_mut().zip(children.iter())) {
+                    path.push(nibble);
+                    *reference = self.seal(store, child, path)?;
+                    path.pop();
+                }
+                open.clean.is_none().then(|| node::encode_branch(&references))
+            }
+        };
+        let Some(rlp) = rlp else {
+            self.stored.remove(path.as_slice());
+            return Ok(open.clean.clone().unwrap_or_default());
+        };
+        if rlp.len() >= 32 || path.is_empty() {
+            store.put_node(path, &rlp)?;
+            self.stored.remove(path.as_slice());
+        }
+        Ok(node::reference(rlp))
+    }
+}
+
+/// A branch (behind an extension, if anything is shared) between an old subtree and a new leaf.
+fn fork(rest: &[u8], shared: usize, old_nibble: u8, old: Slot, value: Vec<u8>) -> Node {
+    let mut children: Box<[Slot; 16]> = Box::default();
+    children[usize::from(old_nibble)] = old;
+    children[usize::from(rest[shared])] = Slot::changed(Node::Leaf { suffix: rest[shared + 1..].to_vec(), value });
+    let branch = Node::Branch { children };
+    if shared == 0 { branch } else { Node::Extension { prefix: rest[..shared].to_vec(), child: Slot::changed(branch) } }
+}
+
+/// Puts a path in front of an opened node, merging where two stretches meet.
+fn join(prefix: &[u8], child: Slot) -> Node {
+    match child {
+        Slot::Open(open) => match open.node {
+            Node::Leaf { suffix, value } => Node::Leaf { suffix: [prefix, &suffix].concat(), value },
+            Node::Extension { prefix: more, child } => Node::Extension { prefix: [prefix, &more].concat(), child },
+            node @ Node::Branch { .. } => Node::Extension {
+                prefix: prefix.to_vec(),
+                child: Slot::Open(Box::new(OpenNode { node, clean: open.clean })),
+            },
+        },
+        child => Node::Extension { prefix: prefix.to_vec(), child },
+    }
+}
+
+/// The nibble of the only child left, if only one is.
+fn only_child(children: &[Slot; 16]) -> Option<u8> {
+    let mut left = (0u8..).zip(children).filter(|(_, child)| !child.is_empty());
+    match (left.next(), left.next()) {
+        (Some((nibble, _)), None) => Some(nibble),
+        _ => None,
+    }
+}
+
+/// How many leading nibbles two paths share.
+fn common(one: &[u8], other: &[u8]) -> usize {
+    one.iter().zip(other).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use alloy_trie::{HashBuilder, Nibbles};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::trie::nibbles;
+
+    type Nodes = BTreeMap<Vec<u8>, Vec<u8>>;
+
+    impl NodeStore for &mut Nodes {
+        fn node(&self, path: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            Ok(self.get(path).cloned())
+        }
+        fn put_node(&mut self, path: &[u8], rlp: &[u8]) -> Result<(), StoreError> {
+            self.insert(path.to_vec(), rlp.to_vec());
+            Ok(())
+        }
+        fn drop_node(&mut self, path: &[u8]) -> Result<(), StoreError> {
+            assert!(self.remove(path).is_some(), "dropped a node that was not stored");
+            Ok(())
+        }
+    }
+
+    fn reference_root(entries: &BTreeMap<[u8; 32], Vec<u8>>) -> B256 {
+        let mut builder = HashBuilder::default();
+        for (key, value) in entries {
+            builder.add_leaf(Nibbles::unpack(key), value);
+        }
+        builder.root()
+    }
+
+    fn apply(nodes: &mut Nodes, batch: &[([u8; 32], Vec<u8>)]) -> B256 {
+        let mut trie = Trie::open(nodes).unwrap();
+        for (key, value) in batch {
+            trie.set(&nibbles(key), value.clone()).unwrap();
+        }
+        trie.seal().unwrap()
+    }
+
+    /// Keys that share long prefixes, so that extensions, deep leaves and inlined nodes all occur.
+    fn key() -> impl Strategy<Value = [u8; 32]> {
+        let tight = (0usize..32, prop::collection::vec(0u8..4, 3)).prop_map(|(at, bytes)| {
+            let mut key = [0x11; 32];
+            for (offset, byte) in bytes.into_iter().enumerate() {
+                key[(at + offset) % 32] = byte << (4 * (offset % 2));
+            }
+            key
+        });
+        let end = (0u8..4, 0u8..16).prop_map(|(a, b)| {
+            let mut key = [0; 32];
+            key[30] = a;
+            key[31] = b;
+            key
+        });
+        prop_oneof![tight, end, any::<[u8; 32]>()]
+    }
+
+    fn value() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            2 => Just(Vec::new()),
+            3 => prop::collection::vec(1u8..=255, 1..4),
+            1 => prop::collection::vec(1u8..=255, 30..80),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        /// Batches of insertions, changes and removals give the roots that alloy-trie builds from scratch, and the
+        /// store never keeps a node of an earlier version.
+        #[test]
+        fn roots_are_those_of_alloy_trie(
+            batches in prop::collection::vec(prop::collection::vec((key(), value()), 1..40), 1..8)
+        ) {
+            let mut nodes = Nodes::new();
+            let mut entries = BTreeMap::new();
+            for batch in &batches {
+                for (key, value) in batch {
+                    if value.is_empty() { entries.remove(key); } else { entries.insert(*key, value.clone()); }
+                }
+                prop_assert_eq!(apply(&mut nodes, batch), reference_root(&entries));
+            }
+            let mut fresh = Nodes::new();
+            let all: Vec<_> = entries.into_iter().collect();
+            apply(&mut fresh, &all);
+            prop_assert_eq!(&nodes, &fresh);
+            let gone: Vec<_> = all.into_iter().map(|(key, _)| (key, Vec::new())).collect();
+            prop_assert_eq!(apply(&mut nodes, &gone), EMPTY_ROOT_HASH);
+            prop_assert!(nodes.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_missing_node_is_reported_with_its_path() {
+        let mut nodes = Nodes::new();
+        let batch: Vec<_> = (0..64u8).map(|byte| ([byte.wrapping_mul(37); 32], vec![byte + 1; 40])).collect();
+        apply(&mut nodes, &batch);
+        let lost = nodes.keys().find(|path| path.len() == 1).cloned().unwrap();
+        nodes.remove(&lost);
+        let mut key = nibbles(&[0; 32]);
+        key[0] = lost[0];
+        let error = Trie::open(&mut nodes).unwrap().set(&key, vec![1]).unwrap_err();
+        assert!(error.to_string().contains(&format!("{:02x}", lost[0])), "{error}");
+    }
+
+    #[test]
+    fn a_change_writes_only_its_path() {
+        let mut nodes = Nodes::new();
+        let batch: Vec<_> = (0..2000u32).map(|i| (keccak256(i.to_be_bytes()).0, i.to_be_bytes().to_vec())).collect();
+        apply(&mut nodes, &batch);
+        let before = nodes.clone();
+        apply(&mut nodes, &[(keccak256(7u32.to_be_bytes()).0, vec![9; 9])]);
+        let written = nodes.iter().filter(|(path, rlp)| before.get(*path) != Some(*rlp)).count();
+        assert!((2..=6).contains(&written), "{written} nodes written");
+    }
+}
