@@ -64,7 +64,7 @@ pub enum DecodeError {
         /// Which node.
         index: usize,
         /// What is wrong with it.
-        source: alloc::boxed::Box<DecodeError>,
+        source: alloc::boxed::Box<Self>,
     },
 }
 

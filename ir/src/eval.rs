@@ -125,7 +125,7 @@ impl<O: Operands> Scope<'_, O> {
     }
 }
 
-/// Evaluates units of one element of a node. The node must be valid: see [`crate::validate`].
+/// Evaluates units of one element of a node. The node must be valid: see [`mod@crate::validate`].
 pub struct Element<'a, O> {
     node: &'a Node,
     operands: &'a mut O,

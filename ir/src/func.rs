@@ -55,7 +55,7 @@ pub fn log(x: &Expr) -> Expr {
     // ln m = d − s·(d − z·P(z)), which keeps d exact.
     let inner = &d - &(&z * &p);
     let low = e.fma(&f(9.058_001e-6), &(f(0.0) - &s * &inner));
-    let y = e.fma(&f(0.693_138_12), &(&low + &d));
+    let y = e.fma(&f(0.693_138_1), &(&low + &d));
     let finite = select(&x.lt(&f(f32::INFINITY)), &y, x);
     let nan = f(f32::NAN);
     select(&f(0.0).lt(x), &finite, &select(&x.eq(&f(0.0)), &f(f32::NEG_INFINITY), &nan))

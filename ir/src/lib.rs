@@ -9,9 +9,10 @@
 //!
 //! - [`program`]: programs, nodes, operands; [`scalar`]: packed scalar code; [`types`], [`tensor`]: what they work on.
 //! - [`build`] and [`expr`]: writing programs. [`func`]: `exp`, `log`, Philox as scalar code.
-//! - [`abi`]: the canonical encoding, shared with Solidity. [`text`]: a form for people.
-//! - [`validate`] and [`judge`]: which programs are accepted, and what judging them costs.
+//! - [`abi`]: the canonical encoding, shared with Solidity. [`text`] and [`parse`]: a form for people.
+//! - [`mod@validate`] and [`judge`]: which programs are accepted, and what judging them costs.
 //! - [`number`] and [`eval`]: the reference evaluator; everything else is tested against it.
+//! - `sample`, a feature: random programs for tests.
 //!
 //! ```
 //! use lockstep_ir::{DType, Order, Tensor, build::{NodeBuilder, ProgramBuilder, k, o}, eval, expr::{acc, f, load}};
@@ -46,10 +47,15 @@ pub mod eval;
 pub mod expr;
 pub mod func;
 pub mod judge;
+mod lex;
 pub mod number;
+pub mod parse;
 pub mod program;
+#[cfg(feature = "sample")]
+pub mod sample;
 pub mod scalar;
 pub mod tensor;
+pub mod text;
 pub mod types;
 pub mod validate;
 

@@ -91,7 +91,7 @@ pub fn fma(a: u32, b: u32, c: u32) -> u32 {
     }
     let ((ma, ea), (mb, eb), (mc, ec)) = (unpack(a), unpack(b), unpack(c));
     // 30 bits below the product keep everything that rounding can see of a smaller `c`; a larger `c` is shifted up.
-    let (mut product, mut exponent) = (ma * mb << 30, ea + eb - 30);
+    let (mut product, mut exponent) = ((ma * mb) << 30, ea + eb - 30);
     let shift = ec - exponent;
     let addend = if mc == 0 {
         0

@@ -1,5 +1,7 @@
 //! Scalar functions against the host's f64 library, and Philox against the published vectors.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
+
 use lockstep_ir::{
     DType, Node, Source, Tensor, TensorDecl, Ty, eval,
     expr::{Expr, Types, load, u},
@@ -17,7 +19,7 @@ fn run(code: &[Instr], out: DType, x: u32) -> u32 {
     let decl = TensorDecl { dtype: DType::F32, shape: vec![] };
     let operand = lockstep_ir::Operand {
         source: Source::State(0),
-        decl: decl.clone(),
+        decl,
         view: vec![],
         access: vec![],
         gathers: vec![],
