@@ -16,7 +16,8 @@ pub struct ChunkWitness {
     pub proof: Vec<B256>,
 }
 
-/// What proves one operand. All empty for an operand that the unit does not read.
+/// What proves one operand. All empty for an operand that the unit does not read; without chunks for one that it reads only
+/// out of bounds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OperandWitness {
     /// Merkle root inside the tensor root.

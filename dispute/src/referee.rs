@@ -9,6 +9,7 @@ use lockstep_ir::eval::{self, Operands};
 use lockstep_ir::program::{BLOCK, Node, Operand};
 
 use crate::moves::OperandWitness;
+use crate::reads::Probe;
 use crate::state::UnitKind;
 
 /// The roots that operands come from, with the number of tensors under each.
@@ -47,13 +48,11 @@ pub enum RefereeError {
     /// The bytes are not a node.
     #[error("node: {0}")]
     Node(#[from] DecodeError),
-    /// One entry per operand is due.
-    #[error("witness has {actual} operands, the node has {expected}")]
-    WrongOperandCount {
-        /// Operands of the node.
-        expected: usize,
-        /// Entries of the witness.
-        actual: usize,
+    /// The unit reads an operand that has no entry in the witness.
+    #[error("operand {operand} is read, but the witness ends before it")]
+    MissingOperand {
+        /// Which operand.
+        operand: usize,
     },
     /// The operand's tensor root is not where the source says.
     #[error("operand {operand}: {source}")]
@@ -107,7 +106,7 @@ impl Operands for Proven<'_> {
 }
 
 /// Recomputes a unit: the stored element (zero-extended) or the accumulator. `encoded` is `abi.encode(Node)`, known to
-/// be under the program.
+/// be under the program; the program must be valid.
 ///
 /// # Errors
 /// There is no answer; see [`RefereeError`].
@@ -119,27 +118,33 @@ pub fn recompute(
     witness: &[OperandWitness],
 ) -> Result<u32, RefereeError> {
     let node = Node::decode(encoded)?;
-    if witness.len() != node.operands.len() {
-        return Err(RefereeError::WrongOperandCount { expected: node.operands.len(), actual: witness.len() });
-    }
+    let what = eval_unit(&node, unit, values)?;
+    let probe = Probe::new(&node, unit.kind);
     let mut proven = Proven { node: &node, chunks: BTreeMap::new(), missing: None };
-    for (operand, (what, proof)) in node.operands.iter().zip(witness).enumerate() {
-        if proof.chunks.is_empty() {
-            continue;
-        }
+    for &operand in &probe.operands {
+        let proof = witness.get(operand).ok_or(RefereeError::MissingOperand { operand })?;
+        proven.add(operand, inputs, proof)?;
+    }
+    probe.run(unit, &mut proven);
+    if let Some((operand, chunk)) = proven.missing {
+        return Err(RefereeError::MissingChunk { operand, chunk });
+    }
+    Ok(eval::unit(&node, &mut proven, unit.element, &what))
+}
+
+impl<'a> Proven<'a> {
+    /// Proves the operand's root and its chunks, and keeps these.
+    fn add(&mut self, operand: usize, inputs: &Inputs, proof: &'a OperandWitness) -> Result<(), RefereeError> {
+        let what = &self.node.operands[operand];
         prove_root(inputs, what, proof).map_err(|source| RefereeError::WrongOperandRoot { operand, source })?;
         let wrong = |source, chunk| RefereeError::WrongChunkProof { operand, chunk, source };
         let bytes = tensor::byte_count(&what.decl).map_err(|source| wrong(source, 0))?;
         for chunk in &proof.chunks {
             tensor::verify_chunk(proof.merkle_root, bytes, chunk.index, &chunk.data, &chunk.proof)
                 .map_err(|source| wrong(source, chunk.index))?;
-            proven.chunks.insert((operand, chunk.index), &chunk.data);
+            self.chunks.insert((operand, chunk.index), &chunk.data);
         }
-    }
-    let bits = eval::unit(&node, &mut proven, unit.element, &eval_unit(&node, unit, values)?);
-    match proven.missing {
-        Some((operand, chunk)) => Err(RefereeError::MissingChunk { operand, chunk }),
-        None => Ok(bits),
+        Ok(())
     }
 }
 
@@ -153,13 +158,21 @@ fn prove_root(inputs: &Inputs, operand: &Operand, proof: &OperandWitness) -> Res
 fn eval_unit(node: &Node, unit: &Unit, values: &[u32]) -> Result<eval::Unit, RefereeError> {
     let length = node.fold_length();
     let refuse = |rule| Err(RefereeError::NotJudgeable(rule));
+    let combines = matches!(unit.kind, UnitKind::Combine | UnitKind::Top);
+    if node.out.elements().is_none_or(|elements| unit.element >= elements) {
+        return refuse("the element is not in the tensor");
+    }
+    if combines != (1..=BLOCK).contains(&(values.len() as u64)) || (!combines && !values.is_empty()) {
+        return refuse("1 to 256 values are combined; other units take none");
+    }
     match unit.kind {
-        UnitKind::Element if length <= BLOCK => Ok(eval::Unit::Element),
-        UnitKind::Element => refuse("the element's fold has more than one block"),
-        UnitKind::Leaf if unit.block_index < length.div_ceil(BLOCK) => Ok(eval::Unit::Leaf(unit.block_index)),
-        UnitKind::Leaf => refuse("the fold has no such block"),
-        _ if length <= BLOCK => refuse("the fold has one block, so nothing is combined"),
-        _ if values.is_empty() || values.len() as u64 > BLOCK => refuse("1 to 256 values are combined"),
+        UnitKind::Element if length > BLOCK => refuse("an element of a longer fold is judged block by block"),
+        UnitKind::Leaf if length <= BLOCK => refuse("a fold of one block is judged as an element"),
+        UnitKind::Leaf if unit.block_index >= length.div_ceil(BLOCK) => refuse("the block is not in the fold"),
+        UnitKind::Combine if length <= BLOCK * BLOCK => refuse("a fold of up to 65536 has no inner combine"),
+        UnitKind::Top if length <= BLOCK => refuse("a fold of one block has no top"),
+        UnitKind::Element => Ok(eval::Unit::Element),
+        UnitKind::Leaf => Ok(eval::Unit::Leaf(unit.block_index)),
         UnitKind::Combine => Ok(eval::Unit::Combine(values.to_vec())),
         UnitKind::Top => Ok(eval::Unit::Top(values.to_vec())),
     }

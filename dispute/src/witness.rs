@@ -11,16 +11,15 @@
 //!       a    b     ..n..   posted       on the path to n, so its parts were posted.
 //! ```
 
-use std::collections::BTreeMap;
-
 use alloy_primitives::B256;
 use lockstep_commit::{Tree, tensor, tree};
-use lockstep_ir::eval::{self, Recorder};
-use lockstep_ir::program::{Node, Source};
+use lockstep_ir::program::Source;
 use lockstep_ir::tensor::Tensor;
 
 use crate::layout;
 use crate::moves::{ChunkWitness, Move, OperandWitness, Posted};
+use crate::reads::reads;
+use crate::referee::Unit;
 use crate::replay::{Replay, TensorSet, operands};
 use crate::state::{State, UnitKind};
 use crate::strategy::{Job, NoMove};
@@ -40,32 +39,18 @@ pub fn judge<R: Replay>(
     let tensors: Vec<&Tensor> = tensors.iter().map(AsRef::as_ref).collect();
     let combines = matches!(state.unit_kind, UnitKind::Combine | UnitKind::Top);
     let values = if combines { posted.values.clone() } else { vec![] };
-    let chunks = chunks_read(node, &tensors, state, &values);
+    let unit = Unit { kind: state.unit_kind, element: state.element, block_index: state.block_index };
+    let reads = reads(node, &unit, &tensors[..]);
     let mut witness = Vec::with_capacity(tensors.len());
-    for (operand, tensor) in node.operands.iter().zip(&tensors) {
-        witness.push(match chunks.get(&witness.len()) {
-            None => OperandWitness::default(),
-            Some(chunks) => prove_operand(state, posted, replay, operand.source, tensor, chunks)?,
+    for (index, (operand, tensor)) in node.operands.iter().zip(&tensors).enumerate() {
+        let chunks: Vec<u64> = reads.chunks.iter().filter(|read| read.0 == index).map(|read| read.1).collect();
+        witness.push(if reads.operands.contains(&index) {
+            prove_operand(state, posted, replay, operand.source, tensor, &chunks)?
+        } else {
+            OperandWitness::default()
         });
     }
     Ok(Move::Judge { node: node.encode(), values, witness })
-}
-
-/// Which chunks of which operand the unit reads.
-fn chunks_read(node: &Node, tensors: &[&Tensor], state: &State, values: &[u32]) -> BTreeMap<usize, Vec<u64>> {
-    let unit = match state.unit_kind {
-        UnitKind::Element => eval::Unit::Element,
-        UnitKind::Leaf => eval::Unit::Leaf(state.block_index),
-        UnitKind::Combine => eval::Unit::Combine(values.to_vec()),
-        UnitKind::Top => eval::Unit::Top(values.to_vec()),
-    };
-    let mut recorder = Recorder::new(node, tensors);
-    eval::unit(node, &mut recorder, state.element, &unit);
-    let mut chunks: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
-    for &(operand, chunk) in &recorder.chunks {
-        chunks.entry(operand).or_default().push(chunk);
-    }
-    chunks
 }
 
 fn prove_operand<R: Replay>(

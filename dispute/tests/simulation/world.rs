@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lockstep_commit::{B256, ProgramTree, TensorTree, Tree};
 use lockstep_dispute::layout::BlockList;
 use lockstep_dispute::{Job, MemoryReplay, OutsideRun, Replay, TensorSet, Terms};
-use lockstep_ir::build::{NodeBuilder, ProgramBuilder, TensorRef, k, o};
+use lockstep_ir::build::{NodeBuilder, ProgramBuilder, TensorRef, gather, k, o};
 use lockstep_ir::expr::{acc, coord, load, rhs, u};
 use lockstep_ir::{DType, Node, Order, Program, Tensor, eval};
 
@@ -195,8 +195,9 @@ fn program(shape: &Shape, rng: &mut Rng) -> Program {
     let longest = shape.folds.iter().copied().max().unwrap_or(1);
     let table = p.data(DType::U32, &[longest + 8]);
     let constants = p.data(DType::U32, &[300]);
+    let places = p.data(DType::I8, &[500]);
     let mut readable: Vec<TensorRef> = states.iter().filter(|s| s.decl.dtype == DType::U32).cloned().collect();
-    readable.push(constants);
+    readable.push(constants.clone());
     let mut nodes: Vec<TensorRef> = vec![];
     for node in 0..shape.nodes {
         // Mostly recent ones, so that faults spread; now and then anything.
@@ -209,14 +210,18 @@ fn program(shape: &Shape, rng: &mut Rng) -> Program {
                 .operand(table.at([o(0) + k(0)]))
                 .operand(a.at([o(0)]).fill(7))
                 .operand(b.at([o(0) + k(0)]).fill(3))
+                // Signed places, so that many of them are out of bounds; there the body is left out.
+                .operand(places.at([o(0) + k(0)]).fill(2))
+                .operand(constants.at([gather(3) + 3]).skip())
+                .operand(a.at([o(0) + 90_000]).fill(5))
                 .fold(
                     &[fold],
                     if node % 8 == 3 { Order::Lanes } else { Order::Chain },
                     u(5),
-                    acc().mul(&u(31)).add(&load(0)).xor(&load(2)),
+                    acc().mul(&u(31)).add(&load(0)).xor(&load(2)).add(&load(4)),
                 )
                 .combine(acc().mul(&u(7)).add(&rhs()))
-                .finish(acc().add(&load(1))),
+                .finish(acc().add(&load(1)).sub(&load(5))),
             None => {
                 let value = load(0).mul(&u(2 * node + 3)).add(&load(1)).xor(&coord(0));
                 let value = if byte(node) { value.shr(&u(26)).to_i32() } else { value };
