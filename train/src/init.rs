@@ -2,14 +2,14 @@
 
 use crate::philox::{Stream, uniform, word};
 
-/// `count` weights for the parameter tensor with number `parameter`, uniform in ±√(6 / `fan_in`) (He et al., *Delving Deep into
+/// `count` weights for layer number `layer`, uniform in ±√(6 / `fan_in`) (He et al., *Delving Deep into
 /// Rectifiers*, 2015), which keeps the size of activations through layers with a rectifier.
 ///
 /// The same on every machine: only correctly rounded operations.
 #[must_use]
-pub fn he_uniform(count: u32, fan_in: u32, key: [u32; 2], parameter: u16) -> Vec<f32> {
+pub fn he_uniform(count: u32, fan_in: u32, key: [u32; 2], layer: u32) -> Vec<f32> {
     let bound = (6.0 / fan_in as f32).sqrt();
-    let weight = |i| (2.0 * uniform(word(key, Stream::Weights(parameter), i)) - 1.0) * bound;
+    let weight = |i| (2.0 * uniform(word(key, Stream::Weights(layer), i)) - 1.0) * bound;
     (0..count).map(weight).collect()
 }
 

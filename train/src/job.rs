@@ -1,6 +1,7 @@
 //! A training job as the rest of the system takes it: a program, its first state, its data, and a way to score the result.
 
-use lockstep_ir::{DType, Program, Tensor, eval, tensor::TensorError};
+use lockstep_ir::{DType, Program, Tensor, tensor::TensorError};
+use lockstep_kernels::Plan;
 
 use crate::{
     data::{CLASSES, DataError, Digits, Examples, PIXELS},
@@ -32,6 +33,9 @@ pub enum JobError {
     /// A tensor's shape is refused. Fix the model's sizes.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+    /// The score cannot be computed on this machine; the message says what to do.
+    #[error(transparent)]
+    Kernels(#[from] lockstep_kernels::Error),
     /// A state that is not one of this job. Fetch the right one.
     #[error("the state does not belong to this job: {0}")]
     State(String),
@@ -65,7 +69,7 @@ impl std::fmt::Display for Accuracy {
 pub struct TrainingJob {
     /// One step.
     pub program: Program,
-    /// State before the first step: parameters, momenta, `step`, `rng_key`, `loss`.
+    /// State before the first step: parameters, momenta, `step`, `rng_key`, and last `loss`.
     pub state: Vec<Tensor>,
     /// Training images `f32[1437,64]` and labels `u32[1437]`.
     pub data: Vec<Tensor>,
@@ -118,7 +122,7 @@ impl TrainingJob {
     /// Scores a state of this job, such as a downloaded one, on examples that training does not see.
     ///
     /// # Errors
-    /// The state's tensors are not those of this job.
+    /// The state's tensors are not those of this job, or this machine cannot run the kernels.
     pub fn accuracy(&self, state: &[Tensor]) -> Result<Accuracy, JobError> {
         self.check_state(state)?;
         self.scorer.accuracy(state)
@@ -130,8 +134,7 @@ impl TrainingJob {
     /// The state's tensors are not those of this job.
     pub fn loss(&self, state: &[Tensor]) -> Result<f32, JobError> {
         self.check_state(state)?;
-        let at = self.state_names.iter().position(|n| n == LOSS).unwrap_or(state.len() - 1);
-        Ok(f32::from_bits(state[at].stored(0)))
+        Ok(state.last().map_or(0.0, |loss| f32::from_bits(loss.stored(0))))
     }
 
     fn check_state(&self, state: &[Tensor]) -> Result<(), JobError> {
@@ -149,8 +152,6 @@ impl TrainingJob {
         }
     }
 }
-
-const LOSS: &str = "loss";
 
 /// The batch of the step: images and labels.
 fn batch(g: &mut Graph, file: &JobFile, train: &Examples, step: Var, key: Var) -> Result<(Var, Var), GraphError> {
@@ -170,7 +171,7 @@ fn step_graph(model: &Mlp, file: &JobFile, train: &Examples) -> Result<Graph, Gr
     let momenta = sgd.declare(&mut g, &named)?;
     let step = g.state("step", DType::U32, &[])?;
     let key = g.state("rng_key", DType::U32, &[2])?;
-    let last_loss = g.state(LOSS, DType::F32, &[])?;
+    let last_loss = g.state("loss", DType::F32, &[])?;
 
     let (images, labels) = batch(&mut g, file, train, step, key)?;
     let logits = model.forward(&mut g, images, &layers)?;
@@ -218,7 +219,7 @@ impl Scorer {
     fn accuracy(&self, state: &[Tensor]) -> Result<Accuracy, JobError> {
         let parameters = self.program.state.len() - 1;
         let inputs = [&state[..parameters], std::slice::from_ref(&self.logits)].concat();
-        let after = eval::step(&self.program, &inputs, std::slice::from_ref(&self.held_out.images))?.state;
+        let after = Plan::new(&self.program)?.step(&inputs, std::slice::from_ref(&self.held_out.images))?;
         let logits = after[parameters].to_f32().unwrap_or_default();
         let labels = self.held_out.labels.to_u32().unwrap_or_default();
         let right = logits.chunks_exact(CLASSES as usize).zip(&labels).filter(|(row, label)| answer(row) == **label);

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 /// Longest file that is read, in bytes.
 pub const MAX_FILE_BYTES: usize = 64 << 10;
 /// Most hidden layers.
-pub const MAX_HIDDEN_LAYERS: usize = 16;
+pub const MAX_HIDDEN_LAYERS: usize = 8;
 /// Widest hidden layer.
-pub const MAX_WIDTH: u32 = 4096;
+pub const MAX_WIDTH: u32 = 2048;
 /// Largest batch.
 pub const MAX_BATCH: u32 = 4096;
 /// Most steps.
@@ -80,9 +80,9 @@ impl Default for JobFile {
             dataset: Dataset::Digits,
             hidden: vec![32],
             batch: 32,
-            learning_rate: 0.1,
+            learning_rate: 0.05,
             momentum: 0.9,
-            steps: 1000,
+            steps: 600,
             seed: 1,
         }
     }

@@ -13,7 +13,8 @@
 //! - [`grad`]: gradients, as more of the same graph; [`optim`]: from gradients to the next parameters.
 //! - [`lower`]: the program (docs/protocol.md), with copies where a fold could otherwise not be judged.
 //! - [`model`], [`init`], [`data`], [`philox`]: what is trained, from where, on what.
-//! - [`job_file`]: `job.toml`; [`job`]: all of it together.
+//! - [`job_file`]: `job.toml`; [`job`]: all of it together, and the score of a trained state on held-out data.
+//!   `cargo run --release -p lockstep-train --example train -- train/examples/mlp-digits.toml` trains one here.
 //!
 //! ```
 //! use lockstep_ir::{DType, Tensor, eval};

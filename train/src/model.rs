@@ -1,6 +1,6 @@
 //! Models.
 
-use lockstep_ir::{DType, Tensor, tensor::TensorError};
+use lockstep_ir::{DType, Tensor, tensor::TensorError, types::shape_text};
 
 use crate::{
     graph::{Graph, GraphError, Var},
@@ -62,12 +62,13 @@ impl Mlp {
     /// First values of the parameters, in the order of [`Self::declare`]: He-uniform weights, zero biases.
     ///
     /// # Errors
-    /// A width is 0.
+    /// A width is 0, or a layer has 2^32 weights or more.
     pub fn init(&self, key: [u32; 2]) -> Result<Vec<Tensor>, TensorError> {
         let mut values = Vec::new();
         for (i, (inputs, outputs)) in self.layers().enumerate() {
-            let weights = he_uniform(outputs * inputs, inputs, key, i as u16);
-            values.push(Tensor::from_f32(&[outputs, inputs], &weights)?);
+            let shape = [outputs, inputs];
+            let count = outputs.checked_mul(inputs).ok_or_else(|| TensorError::Shape(shape_text(&shape)))?;
+            values.push(Tensor::from_f32(&shape, &he_uniform(count, inputs, key, i as u32))?);
             values.push(Tensor::from_f32(&[outputs], &vec![0.0; outputs as usize])?);
         }
         Ok(values)

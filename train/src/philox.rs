@@ -7,8 +7,8 @@ pub enum Stream {
     Batch,
     /// Splitting a data set.
     Split,
-    /// Initial values of the parameter tensor with this number.
-    Weights(u16),
+    /// Initial weights of the layer with this number, below 2^31.
+    Weights(u32),
 }
 
 impl Stream {
@@ -18,7 +18,7 @@ impl Stream {
         match self {
             Self::Batch => 0,
             Self::Split => 1,
-            Self::Weights(i) => 0x1_0000 + i as u32,
+            Self::Weights(i) => 0x8000_0000 | i,
         }
     }
 }

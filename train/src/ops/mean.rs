@@ -20,6 +20,8 @@ pub struct MeanGrad {
     pub n: u32,
 }
 
+/// Up to here every count is an `f32`.
+const MAX_COUNT: u32 = 1 << 24;
 const SCALAR: [Index; 0] = [];
 
 impl Operation for Mean {
@@ -29,8 +31,8 @@ impl Operation for Mean {
 
     fn infer(&self, args: &[&TensorDecl]) -> Result<TensorDecl, GraphError> {
         let [x] = *arity(self.name(), args)?;
-        if x.dtype != DType::F32 || x.shape.len() != 1 {
-            return Err(wrong(self.name(), 0, "f32[n]", x));
+        if x.dtype != DType::F32 || x.shape.len() != 1 || x.shape[0] > MAX_COUNT {
+            return Err(wrong(self.name(), 0, "f32[n] with n at most 2^24", x));
         }
         Ok(tensor(DType::F32, &[]))
     }
