@@ -32,14 +32,20 @@ fn collect(g: &mut Graph, gradients: &mut BTreeMap<Var, Var>, var: Var, more: Va
 /// The gradient of `loss`, a single number, with respect to each of `wrt`, in their order and of their shapes.
 ///
 /// # Errors
-/// The loss is not a single `f32`, does not depend on one of `wrt`, or depends on it through an operation without gradient.
+/// The loss is not a single `f32`; one of `wrt` is not `f32`, or the loss does not depend on it, or does through an operation
+/// without gradient.
+///
+/// # Panics
+/// An [`crate::ops::Operation`] of the caller's gives another number of gradients than asked for.
 pub fn gradients(g: &mut Graph, loss: Var, wrt: &[Var]) -> Result<Vec<Var>, GraphError> {
     let decl = g.decl(loss)?;
     if decl.dtype != DType::F32 || !decl.shape.is_empty() {
         return Err(GraphError::NotScalar(text(decl)));
     }
     for &v in wrt {
-        g.decl(v)?;
+        if g.decl(v)?.dtype != DType::F32 {
+            return Err(GraphError::Integer(v.0));
+        }
     }
     let flows = flows_to(g, wrt);
     let one = g.apply(Fill { value: 1.0, shape: Vec::new() }, &[])?;
@@ -52,7 +58,9 @@ pub fn gradients(g: &mut Graph, loss: Var, wrt: &[Var]) -> Result<Vec<Var>, Grap
         }
         let needed: Vec<bool> = args.iter().map(|a| flows[a.0]).collect();
         let found = op.gradient(g, &Backward { args: &args, out, dy, needed: &needed })?;
-        for ((&arg, _), d) in args.iter().zip(&needed).filter(|(_, needed)| **needed).zip(found) {
+        let receivers: Vec<Var> = args.iter().copied().filter(|a| flows[a.0]).collect();
+        assert_eq!(found.len(), receivers.len(), "{} must give one gradient per needed argument", op.name());
+        for (arg, d) in receivers.into_iter().zip(found) {
             collect(g, &mut gradients, arg, d)?;
         }
     }

@@ -90,6 +90,9 @@ pub enum GraphError {
     /// A gradient of a tensor that is not a single number.
     #[error("only a single f32 can be differentiated, got {0}")]
     NotScalar(String),
+    /// A gradient with respect to integers.
+    #[error("variable {0} is not f32, so it has no gradient")]
+    Integer(usize),
     /// A gradient with respect to a tensor that the loss does not depend on.
     #[error("the loss does not depend on variable {0}")]
     Unused(usize),

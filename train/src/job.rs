@@ -220,16 +220,18 @@ impl Scorer {
         let parameters = self.program.state.len() - 1;
         let inputs = [&state[..parameters], std::slice::from_ref(&self.logits)].concat();
         let after = Plan::new(&self.program)?.step(&inputs, std::slice::from_ref(&self.held_out.images))?;
-        let logits = after[parameters].to_f32().unwrap_or_default();
-        let labels = self.held_out.labels.to_u32().unwrap_or_default();
-        let right = logits.chunks_exact(CLASSES as usize).zip(&labels).filter(|(row, label)| answer(row) == **label);
+        let labels = &self.held_out.labels;
+        let right = (0..labels.len()).filter(|&i| answer(&after[parameters], i) == Some(labels.stored(i)));
         Ok(Accuracy { correct: right.count() as u32, total: labels.len() as u32 })
     }
 }
 
-/// The class with the largest logit, the first of equals.
-fn answer(row: &[f32]) -> u32 {
-    let best =
-        row.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (i, &x)| if x > best.1 { (i, x) } else { best });
-    best.0 as u32
+/// The class with the largest logit in this row, the first of equals; none in a row of NaNs, as a diverged model gives.
+fn answer(logits: &Tensor, row: u64) -> Option<u32> {
+    let logit = |class: u32| f32::from_bits(logits.stored(row * u64::from(CLASSES) + u64::from(class)));
+    let larger = |best: Option<u32>, class| match best {
+        Some(b) if logit(b) >= logit(class) => best,
+        _ => Some(class),
+    };
+    (0..CLASSES).filter(|&class| !logit(class).is_nan()).fold(None, larger)
 }

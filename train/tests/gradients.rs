@@ -170,6 +170,9 @@ fn what_cannot_be_differentiated_says_why() {
     let loss = g.mean(w).unwrap();
     let unused = gradients(&mut g, loss, &[w, other]).unwrap_err();
     assert_eq!(unused.to_string(), "the loss does not depend on variable 1");
+    let index = g.data("index", DType::U32, &[3]).unwrap();
+    let integers = gradients(&mut g, loss, &[w, index]).unwrap_err();
+    assert!(integers.to_string().ends_with("is not f32, so it has no gradient"), "{integers}");
     let scaled = g.scale_add(2.0, w, w).unwrap();
     let loss = g.mean(scaled).unwrap();
     assert_eq!(gradients(&mut g, loss, &[w]).unwrap_err(), GraphError::NoGradient { op: "scale_add" });

@@ -96,6 +96,14 @@ fn a_state_of_another_job_is_refused() {
 }
 
 #[test]
+fn a_diverged_model_answers_nothing() {
+    let job = job();
+    let mut state = job.state.clone();
+    state[3] = Tensor::from_f32(&[10], &[f32::NAN; 10]).unwrap();
+    assert_eq!(job.accuracy(&state).unwrap(), Accuracy { correct: 0, total: 360 });
+}
+
+#[test]
 fn a_score_reads_as_a_percentage() {
     assert_eq!(Accuracy { correct: 351, total: 360 }.to_string(), "97.5 % (351 of 360)");
 }
