@@ -1,0 +1,278 @@
+//! A program made ready to run: kernels, lifetimes, and the walk through the nodes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    num::NonZeroUsize, ops::ControlFlow, thread::available_parallelism};
+
+use lockstep_ir::{Node, Program, Source, Tensor, TensorDecl, types::shape_text};
+
+use crate::{Error, Isa, blocks::Blocks, isa::check_control_word, parallel::Split, worker::Worker};
+
+/// Choices that change speed and never results.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// Instructions to use; by default what `LOCKSTEP_ISA` forces, or the best there is.
+    pub isa: Option<Isa>,
+    /// Most threads to use; by default as many as the machine has.
+    pub threads: Option<NonZeroUsize>,
+    /// For tests: use all threads even where that is slower.
+    #[doc(hidden)]
+    pub split_small: bool,
+}
+
+/// One node, ready to run.
+#[derive(Debug)]
+struct Planned {
+    out: TensorDecl,
+    sources: Vec<Source>,
+    kernel: Blocks,
+    /// Outputs that are dropped after this node.
+    release: Vec<usize>,
+    /// Output whose memory this node takes over.
+    reuse: Option<usize>,
+}
+
+/// A validated program, compiled for this machine. Cheap to share between threads; holds no tensors.
+#[derive(Debug)]
+pub struct Plan {
+    nodes: Vec<Planned>,
+    state: Vec<(TensorDecl, Source)>,
+    data: Vec<TensorDecl>,
+    isa: Isa,
+    threads: usize,
+    split_small: bool,
+    peak_bytes: u64,
+}
+
+fn bytes(decl: &TensorDecl) -> u64 {
+    decl.elements().unwrap_or(0) * decl.dtype.size() as u64
+}
+
+impl Plan {
+    /// Validates and compiles a program.
+    ///
+    /// # Errors
+    /// The program is not valid, or `LOCKSTEP_ISA` cannot be obeyed.
+    pub fn new(program: &Program) -> Result<Self, Error> {
+        Self::with(program, Options::default())
+    }
+
+    /// Validates and compiles a program, with choices.
+    ///
+    /// # Errors
+    /// The program is not valid, or the instruction set is not there.
+    pub fn with(program: &Program, options: Options) -> Result<Self, Error> {
+        lockstep_ir::validate(program)?;
+        let isa = options.isa.map_or_else(Isa::detect, Isa::require)?;
+        let threads = options.threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+        let Lifetimes { release, reuse, peak_bytes } = Lifetimes::new(program);
+        let plan = |(node, (release, reuse)): (&Node, (Vec<usize>, Option<usize>))| Planned {
+            out: node.out.clone(),
+            sources: node.operands.iter().map(|o| o.source).collect(),
+            kernel: Blocks::new(node),
+            release,
+            reuse,
+        };
+        let nodes = program.nodes.iter().zip(release.into_iter().zip(reuse)).map(plan).collect();
+        let state = program.state.iter().map(|s| (s.decl.clone(), s.next)).collect();
+        Ok(Self { nodes, state, data: program.data.clone(), isa, threads, split_small: options.split_small, peak_bytes })
+    }
+
+    /// Most bytes of node outputs and new state that a step holds at once, beside the tensors it is given.
+    #[must_use]
+    pub fn peak_bytes(&self) -> u64 {
+        self.peak_bytes
+    }
+
+    /// The instruction set in use.
+    #[must_use]
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Runs one step: the state after it.
+    ///
+    /// # Errors
+    /// The tensors are not those that the program declares, an output cannot be allocated, or the thread's floating-point control word
+    /// is wrong.
+    pub fn step(&self, state: &[Tensor], data: &[Tensor]) -> Result<Vec<Tensor>, Error> {
+        match self.trace(state, data, |_, _| ControlFlow::<std::convert::Infallible>::Continue(()))? {
+            ControlFlow::Continue(state) => Ok(state),
+            ControlFlow::Break(never) => match never {},
+        }
+    }
+
+    /// Runs one step and shows every node's output, in order, to `visit` with the node's number: once, when it is made. What `visit`
+    /// writes into it is what later nodes and the new state see; its type and shape must stay. `Break` ends the step there and is handed back.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn trace<B>(
+        &self,
+        state: &[Tensor],
+        data: &[Tensor],
+        mut visit: impl FnMut(usize, &mut Tensor) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B, Vec<Tensor>>, Error> {
+        self.check_declarations(state, data)?;
+        check_control_word()?;
+        let mut made: Vec<Option<Tensor>> = (0..self.nodes.len()).map(|_| None).collect();
+        for (number, node) in self.nodes.iter().enumerate() {
+            let reused = node.reuse.and_then(|i| made[i].take());
+            let mut out = reused.map_or_else(|| allocate(number, &node.out), Ok)?;
+            let operands: Option<Vec<&[u8]>> =
+                node.sources.iter().map(|&s| find(s, state, data, &made).map(Tensor::bytes)).collect();
+            self.run(node, &operands.unwrap_or_default(), out.bytes_mut())?;
+            if let ControlFlow::Break(b) = visit(number, &mut out) {
+                return Ok(ControlFlow::Break(b));
+            }
+            check_declaration(Source::Node(number as u32), &node.out, &out)?;
+            made[number] = Some(out);
+            node.release.iter().for_each(|&dead| made[dead] = None);
+        }
+        Ok(ControlFlow::Continue(self.new_state(state, data, made)))
+    }
+
+    /// Checks what [`Self::step`] takes for granted: that no tensor holds a NaN other than the canonical one. Reads every byte; once per
+    /// job is enough, for no step makes such a NaN.
+    ///
+    /// # Errors
+    /// The tensors are not those that the program declares, or hold such a NaN: the job is invalid for everyone.
+    pub fn check_inputs(&self, state: &[Tensor], data: &[Tensor]) -> Result<(), Error> {
+        self.check_declarations(state, data)?;
+        let sources = (0..).map(Source::State).zip(state).chain((0..).map(Source::Data).zip(data));
+        for (at, tensor) in sources {
+            tensor.check_nans().map_err(|source| Error::Input { at, source })?;
+        }
+        Ok(())
+    }
+
+    fn check_declarations(&self, state: &[Tensor], data: &[Tensor]) -> Result<(), Error> {
+        for (what, expected, got) in [("state", self.state.len(), state.len()), ("data", self.data.len(), data.len())] {
+            if expected != got {
+                return Err(Error::Count { what, expected, got });
+            }
+        }
+        let states = (0..).map(Source::State).zip(self.state.iter().map(|s| &s.0).zip(state));
+        let datas = (0..).map(Source::Data).zip(self.data.iter().zip(data));
+        for (at, (expected, tensor)) in states.chain(datas) {
+            check_declaration(at, expected, tensor)?;
+        }
+        Ok(())
+    }
+
+    fn run(&self, node: &Planned, operands: &[&[u8]], out: &mut [u8]) -> Result<(), Error> {
+        let (kernel, size) = (&node.kernel, node.out.dtype.size());
+        let elements = (out.len() / size) as u64;
+        let work = if self.split_small { u64::MAX } else { elements.saturating_mul(kernel.work) };
+        let split = Split::new(elements, work, self.threads);
+        split.run(out, split.units as usize * size, || {
+            let mut worker = Worker::new(kernel, self.isa, operands);
+            move |piece, bytes: &mut [u8]| worker.evaluate(piece * split.units, bytes)
+        })
+    }
+
+    fn new_state(&self, state: &[Tensor], data: &[Tensor], mut made: Vec<Option<Tensor>>) -> Vec<Tensor> {
+        let mut uses: BTreeMap<Source, usize> = BTreeMap::new();
+        self.state.iter().for_each(|(_, next)| *uses.entry(*next).or_default() += 1);
+        let mut take = |next: Source| {
+            let left = uses.get_mut(&next).map_or(0, |n| {
+                *n -= 1;
+                *n
+            });
+            match next {
+                Source::Node(i) if left == 0 => made[i as usize].take(),
+                _ => find(next, state, data, &made).cloned(),
+            }
+        };
+        self.state.iter().filter_map(|(_, next)| take(*next)).collect()
+    }
+}
+
+fn check_declaration(at: Source, expected: &TensorDecl, tensor: &Tensor) -> Result<(), Error> {
+    let text = |d: &TensorDecl| format!("{}{}", d.dtype, shape_text(&d.shape));
+    if expected == tensor.decl() {
+        return Ok(());
+    }
+    Err(Error::Declaration { at, expected: text(expected), got: text(tensor.decl()) })
+}
+
+/// The tensor a source names. Always there: the validator orders nodes, and what is read later is not released.
+fn find<'a>(source: Source, state: &'a [Tensor], data: &'a [Tensor], made: &'a [Option<Tensor>]) -> Option<&'a Tensor> {
+    match source {
+        Source::State(i) => state.get(i as usize),
+        Source::Data(i) => data.get(i as usize),
+        Source::Node(i) => made.get(i as usize)?.as_ref(),
+    }
+}
+
+/// How long each output lives, and which memory is used again.
+struct Lifetimes {
+    /// For each node, the outputs that are dropped after it.
+    release: Vec<Vec<usize>>,
+    /// For each node, the output whose memory it takes over: one of the same type and shape that nobody reads any more.
+    reuse: Vec<Option<usize>>,
+    peak_bytes: u64,
+}
+
+impl Lifetimes {
+    fn new(program: &Program) -> Self {
+        let dead = dead_after(program);
+        let n = program.nodes.len();
+        let mut reuse = vec![None; n];
+        let mut waiting: HashMap<&TensorDecl, Vec<usize>> = HashMap::new();
+        for number in 0..n {
+            reuse[number] = waiting.get_mut(&program.nodes[number].out).and_then(Vec::pop);
+            for &d in &dead[number] {
+                waiting.entry(&program.nodes[d].out).or_default().push(d);
+            }
+        }
+        let taken: BTreeSet<usize> = reuse.iter().flatten().copied().collect();
+        let kept = |list: Vec<usize>| list.into_iter().filter(|d| !taken.contains(d)).collect();
+        let release: Vec<Vec<usize>> = dead.into_iter().map(kept).collect();
+        let peak_bytes = peak_bytes(program, &release, &reuse);
+        Self { release, reuse, peak_bytes }
+    }
+}
+
+/// For each node, the outputs that nobody reads after it.
+fn dead_after(program: &Program) -> Vec<Vec<usize>> {
+    let mut last: Vec<usize> = (0..program.nodes.len()).collect();
+    for (number, node) in program.nodes.iter().enumerate() {
+        for op in &node.operands {
+            if let Source::Node(i) = op.source {
+                last[i as usize] = number;
+            }
+        }
+    }
+    let kept: BTreeSet<Source> = program.state.iter().map(|s| s.next).collect();
+    let mut out = vec![Vec::new(); program.nodes.len()];
+    for (i, &at) in last.iter().enumerate().filter(|&(i, _)| !kept.contains(&Source::Node(i as u32))) {
+        out[at].push(i);
+    }
+    out
+}
+
+fn peak_bytes(program: &Program, release: &[Vec<usize>], reuse: &[Option<usize>]) -> u64 {
+    let (mut now, mut peak) = (0u64, 0u64);
+    for (number, node) in program.nodes.iter().enumerate() {
+        if reuse[number].is_none() {
+            now = now.saturating_add(bytes(&node.out));
+        }
+        peak = peak.max(now);
+        now -= release[number].iter().map(|&i| bytes(&program.nodes[i].out)).sum::<u64>();
+    }
+    // State that is not the only one made from a node's output is copied at the end.
+    let mut seen = BTreeSet::new();
+    let copied = program.state.iter().filter(|s| !matches!(s.next, Source::Node(_)) || !seen.insert(s.next));
+    peak.max(now.saturating_add(copied.map(|s| bytes(&s.decl)).sum()))
+}
+
+/// A tensor of zeros.
+fn allocate(node: usize, decl: &TensorDecl) -> Result<Tensor, Error> {
+    let refused = || Error::Memory { node, bytes: bytes(decl) };
+    let size = usize::try_from(bytes(decl)).map_err(|_| refused())?;
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(size).map_err(|_| refused())?;
+    buffer.resize(size, 0);
+    Tensor::from_bytes(decl.clone(), buffer).map_err(|_| refused())
+}

@@ -1,0 +1,439 @@
+//! One thread's evaluation of a compiled node: registers, tables of addresses, and the walk through blocks.
+
+use lockstep_ir::{Order, program::LANES};
+
+use crate::{
+    Isa,
+    access::{Address, BLOCK, affine, digits},
+    blocks::{Blocks, FoldCode},
+    code::{ACC, Code, NEXT, RHS, Reg, WIDTH},
+    levels::Levels,
+    memory::{self, Lanes, Load, LoadActive, LoadInside, Pattern, with_elements},
+    vector,
+};
+
+/// Where the lanes of a block are in one operand.
+struct Table {
+    /// Linear: element index of each output at fold position 0. Tested: the same per row, `WIDTH` apart.
+    outputs: Vec<i64>,
+    /// Linear: per lane, when lanes differ in their fold position.
+    lanes: Vec<i64>,
+    pattern: Pattern,
+    shift: i64,
+    /// Tested: element index of each lane, and whether it is in bounds.
+    index: Vec<i64>,
+    inside: Vec<u32>,
+    /// The position that `index` and `inside` are for.
+    stamp: u64,
+}
+
+/// Fold positions of the lanes of every output.
+#[derive(Default)]
+struct Position {
+    /// Linear position, one per sub-lane.
+    k: Vec<u64>,
+    /// Coordinates, all of the first sub-lane, then all of the next.
+    digits: Vec<u64>,
+    /// Counts the positions that were visited.
+    stamp: u64,
+}
+
+impl Position {
+    /// Whether some lane has run out of values. Positions ascend with the sub-lane.
+    fn beyond(&self, length: u64) -> bool {
+        self.k.last().is_some_and(|&k| k >= length)
+    }
+}
+
+/// State of one thread while it evaluates one node.
+pub(crate) struct Worker<'a> {
+    node: &'a Blocks,
+    isa: Isa,
+    operands: &'a [&'a [u8]],
+    regs: Vec<Reg>,
+    tables: Vec<Table>,
+    position: Position,
+    active: Reg,
+    /// Set when `active` leaves out some lane.
+    masked: bool,
+    first: u64,
+    outputs: usize,
+    /// Lanes per output.
+    sub: usize,
+}
+
+impl<'a> Worker<'a> {
+    pub(crate) fn new(node: &'a Blocks, isa: Isa, operands: &'a [&'a [u8]]) -> Self {
+        let mut regs = vec![Reg::ZERO; node.registers.count as usize];
+        for (&bits, &r) in &node.registers.consts {
+            regs[r as usize] = Reg([bits; WIDTH]);
+        }
+        let table = |address: &Address| {
+            let (rows, tested) = match address {
+                Address::Linear { .. } => (1, 0),
+                Address::Tested(rows) => (rows.len(), WIDTH),
+            };
+            Table {
+                outputs: vec![0; rows * WIDTH],
+                lanes: Vec::new(),
+                pattern: Pattern::Table,
+                shift: 0,
+                index: vec![0; tested],
+                inside: vec![0; tested],
+                stamp: 0,
+            }
+        };
+        let tables = node.places.operands.iter().map(|p| table(&p.address)).collect();
+        let position = Position::default();
+        let active = Reg([1; WIDTH]);
+        Self { node, isa, operands, regs, tables, position, active, masked: false, first: 0, outputs: 0, sub: 1 }
+    }
+
+    /// Evaluates the elements from `first` on that `out` has room for.
+    pub(crate) fn evaluate(&mut self, first: u64, out: &mut [u8]) {
+        let size = self.node.out.size();
+        let end = first + (out.len() / size) as u64;
+        let mut at = first;
+        let mut rest = out;
+        while at < end {
+            let n = self.node.block(at, end - at);
+            if let Some(fold) = &self.node.fold {
+                let folded = self.fold(fold, at, n);
+                self.regs[ACC as usize] = folded;
+            }
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(n * size);
+            self.finish(at, n, now);
+            (rest, at) = (later, at + n as u64);
+        }
+    }
+
+    /// Evaluates `finish` for elements whose folded values are `acc`.
+    pub(crate) fn finish_folded(&mut self, first: u64, acc: &[u32], out: &mut [u8]) {
+        self.regs[ACC as usize].0[..acc.len()].copy_from_slice(acc);
+        self.finish(first, acc.len(), out);
+    }
+
+    fn finish(&mut self, first: u64, n: usize, out: &mut [u8]) {
+        if (self.first, self.outputs) != (first, n) || self.sub != 1 {
+            self.start_outputs(first, n);
+            self.start_lanes(1);
+        }
+        self.start_position(1, |_| 0);
+        self.masked = false;
+        let code = &self.node.finish;
+        self.run(code, n);
+        memory::store(self.node.out, &self.regs[code.result as usize].0[..n], out);
+    }
+
+    /// Folds `n` elements from `first`.
+    fn fold(&mut self, fold: &FoldCode, first: u64, n: usize) -> Reg {
+        let mut folded = Reg::ZERO;
+        let accumulators = fold.accumulators();
+        let together = (WIDTH / accumulators).min(n);
+        for from in (0..n).step_by(together) {
+            let outputs = together.min(n - from);
+            self.start_outputs(first + from as u64, outputs);
+            let result = self.fold_outputs(fold, outputs);
+            folded.0[from..from + outputs].copy_from_slice(&result.0[..outputs]);
+        }
+        folded
+    }
+
+    fn fold_outputs(&mut self, fold: &FoldCode, outputs: usize) -> Reg {
+        let total = fold.leaf_blocks();
+        // Few outputs: several of their leaf blocks side by side. Otherwise all lanes share their fold position, which is simpler.
+        let spare = (WIDTH / (outputs * fold.accumulators())) as u64;
+        let side_by_side = if spare >= 4 || fold.order == Order::Lanes { spare.clamp(1, total) } else { 1 };
+        let mut levels = Levels::default();
+        let mut block = 0;
+        self.sub = 0;
+        while block < total {
+            let blocks = side_by_side.min(total - block) as usize;
+            let sub = blocks * fold.accumulators();
+            if sub != self.sub {
+                self.start_lanes(sub);
+                self.start_fold_position(fold, block, 0);
+                self.masked = false;
+                self.fill(&fold.body[0].fixed, outputs * sub);
+            }
+            let leaf = self.leaf_blocks(fold, block, blocks);
+            for b in 0..blocks {
+                let mut value = Reg::ZERO;
+                for (j, slot) in value.0[..outputs].iter_mut().enumerate() {
+                    *slot = leaf.0[j * blocks + b];
+                }
+                levels.push(value, &mut |acc, rhs| self.combine(fold, acc, rhs, outputs));
+            }
+            block += blocks as u64;
+        }
+        levels.finish(&mut |acc, rhs| self.combine(fold, acc, rhs, outputs))
+    }
+
+    fn combine(&mut self, fold: &FoldCode, acc: &Reg, rhs: &Reg, n: usize) -> Reg {
+        self.regs[ACC as usize] = *acc;
+        self.regs[RHS as usize] = *rhs;
+        vector::run(self.isa, &fold.combine.steps, &mut self.regs, n);
+        self.regs[fold.combine.result as usize]
+    }
+
+    /// Results of `blocks` leaf blocks of every output, from `first_block` on: output by output.
+    fn leaf_blocks(&mut self, fold: &FoldCode, first_block: u64, blocks: usize) -> Reg {
+        let (lanes, accumulators) = (self.outputs * self.sub, fold.accumulators() as u64);
+        self.regs[ACC as usize].0[..lanes].fill(fold.init);
+        let left = fold.length - first_block * BLOCK;
+        let steps = left.min(BLOCK).div_ceil(accumulators);
+        for t in 0..steps {
+            self.start_fold_position(fold, first_block, t);
+            self.set_active(fold, lanes);
+            self.step(&fold.body[(t % 2) as usize], t % 2, lanes);
+        }
+        let last = if steps % 2 == 0 { ACC } else { NEXT };
+        let mut leaf = self.regs[last as usize];
+        let mut half = fold.accumulators() / 2;
+        while half > 0 {
+            leaf = self.halve(fold, &leaf, half, self.outputs * blocks);
+            half /= 2;
+        }
+        leaf
+    }
+
+    /// Step `t` of leaf blocks from `first_block` on.
+    fn start_fold_position(&mut self, fold: &FoldCode, first_block: u64, t: u64) {
+        let n = fold.accumulators() as u64;
+        self.start_position(self.sub, |s| (first_block + s as u64 / n) * BLOCK + t * n + s as u64 % n);
+    }
+
+    /// Combines accumulator `i` with `i + half` in every group of `2 · half`.
+    fn halve(&mut self, fold: &FoldCode, values: &Reg, half: usize, groups: usize) -> Reg {
+        let (mut low, mut high) = (Reg::ZERO, Reg::ZERO);
+        for g in 0..groups {
+            let from = &values.0[g * 2 * half..][..2 * half];
+            low.0[g * half..][..half].copy_from_slice(&from[..half]);
+            high.0[g * half..][..half].copy_from_slice(&from[half..]);
+        }
+        self.combine(fold, &low, &high, groups * half)
+    }
+
+    /// One application of `body`.
+    fn step(&mut self, code: &Code, parity: u64, lanes: usize) {
+        self.fill(&code.loads, lanes);
+        self.fill_positions(code, lanes);
+        vector::run(self.isa, &code.steps, &mut self.regs, lanes);
+        if self.masked {
+            let [acc, next, ..] = &mut self.regs[..] else { return };
+            let (new, old) = if parity == 0 { (next, acc) } else { (acc, next) };
+            vector::keep_inactive(&mut new.0[..lanes], &old.0[..lanes], &self.active.0);
+        }
+    }
+
+    /// A scalar program whose operands do not depend on the fold.
+    fn run(&mut self, code: &Code, lanes: usize) {
+        self.fill(&code.fixed, lanes);
+        vector::run(self.isa, &code.steps, &mut self.regs, lanes);
+    }
+
+    fn fill(&mut self, loads: &[(u32, usize)], lanes: usize) {
+        for &(r, operand) in loads {
+            let mut regs = std::mem::take(&mut self.regs);
+            self.load(operand, &mut regs[r as usize].0[..lanes]);
+            self.regs = regs;
+        }
+    }
+
+    fn fill_positions(&mut self, code: &Code, lanes: usize) {
+        let (sub, rank) = (self.sub, self.node.places.fold.len());
+        let p = &self.position;
+        if let Some(r) = code.k {
+            let reg = &mut self.regs[r as usize].0[..lanes];
+            reg.iter_mut().enumerate().for_each(|(i, x)| *x = p.k[i % sub] as u32);
+        }
+        for &(r, factor) in &code.kf {
+            let Some(d) = self.node.places.kf[factor] else { continue };
+            let reg = &mut self.regs[r as usize].0[..lanes];
+            reg.iter_mut().enumerate().for_each(|(i, x)| *x = p.digits[i % sub * rank + d] as u32);
+        }
+    }
+
+    // --- Where things are -------------------------------------------------------------------------------------------------
+
+    /// The lanes now belong to these output elements.
+    fn start_outputs(&mut self, first: u64, outputs: usize) {
+        (self.first, self.outputs) = (first, outputs);
+        let sizes = &self.node.places.domain;
+        for (i, (place, table)) in self.node.places.operands.iter().zip(&mut self.tables).enumerate() {
+            match &place.address {
+                Address::Linear { base, domain, .. } => {
+                    table.pattern = self.node.pattern(i, domain, first, outputs);
+                    // Simple patterns need only their first entry, unless lanes differ in their fold position.
+                    let needed = if table.pattern == Pattern::Table || self.node.fold.is_some() { outputs } else { 1 };
+                    affine(sizes, domain, *base, first, &mut table.outputs[..needed]);
+                }
+                Address::Tested(rows) => {
+                    for (row, slots) in rows.iter().zip(table.outputs.chunks_exact_mut(WIDTH)) {
+                        affine(sizes, &row.domain, row.offset, first, &mut slots[..outputs]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Every output now has `sub` lanes.
+    fn start_lanes(&mut self, sub: usize) {
+        self.sub = sub;
+        self.tables.iter_mut().for_each(|t| t.lanes.clear());
+        let sizes = &self.node.places.domain;
+        let mut values = [0; WIDTH];
+        for &(r, d) in &self.node.coords {
+            let mut unit = vec![0; sizes.len()];
+            unit[d] = 1;
+            affine(sizes, &unit, 0, self.first, &mut values[..self.outputs]);
+            let reg = &mut self.regs[r as usize].0;
+            reg[..self.outputs * sub].iter_mut().enumerate().for_each(|(i, x)| *x = values[i / sub] as u32);
+        }
+    }
+
+    /// Sub-lane `s` of every output is now at fold position `k(s)`.
+    fn start_position(&mut self, sub: usize, k: impl Fn(usize) -> u64) {
+        let p = &mut self.position;
+        p.stamp += 1;
+        p.k.clear();
+        p.k.extend((0..sub).map(k));
+        let sizes = &self.node.places.fold;
+        if let [_] = sizes[..] {
+            p.digits.clone_from(&p.k);
+        } else {
+            p.digits.clear();
+            let mut one = Vec::new();
+            for &k in &p.k {
+                digits(k, sizes, &mut one);
+                p.digits.extend_from_slice(&one);
+            }
+        }
+        for (place, table) in self.node.places.operands.iter().zip(&mut self.tables) {
+            if let Address::Linear { fold, .. } = &place.address {
+                place_lanes(table, fold, &p.digits, self.outputs, sub, place.fixed);
+            }
+        }
+    }
+
+    /// Which lanes take this step: those that have a value left, and none of whose skipping operands is out of bounds.
+    fn set_active(&mut self, fold: &FoldCode, lanes: usize) {
+        let skips = self.node.places.operands.iter().any(|p| p.skip && matches!(p.address, Address::Tested(_)));
+        if !skips && !self.position.beyond(fold.length) {
+            self.masked = false;
+            return;
+        }
+        let (sub, k) = (self.sub, &self.position.k);
+        for (i, x) in self.active.0[..lanes].iter_mut().enumerate() {
+            *x = u32::from(k[i % sub] < fold.length);
+        }
+        self.masked = true;
+        if skips {
+            for i in 0..self.tables.len() {
+                if self.node.places.operands[i].skip && self.test(i, lanes) {
+                    let inside = &self.tables[i].inside;
+                    self.active.0[..lanes].iter_mut().zip(inside).for_each(|(a, &b)| *a &= b);
+                }
+            }
+        }
+    }
+
+    fn load(&mut self, operand: usize, dst: &mut [u32]) {
+        let place = &self.node.places.operands[operand];
+        let bytes = self.operands[operand];
+        if self.test(operand, dst.len()) {
+            let t = &self.tables[operand];
+            with_elements(place.dtype, bytes, LoadInside { index: &t.index, inside: &t.inside, fill: place.fill, dst });
+            return;
+        }
+        let t = &self.tables[operand];
+        let differ = self.sub > 1;
+        let lanes = Lanes {
+            pattern: t.pattern,
+            offsets: if differ { &t.lanes } else { &t.outputs },
+            shift: t.shift,
+        };
+        if self.masked && differ && !place.fixed {
+            with_elements(place.dtype, bytes, LoadActive { lanes, active: &self.active.0, dst });
+        } else {
+            with_elements(place.dtype, bytes, Load { lanes, dst });
+        }
+    }
+
+    /// Finds where the lanes are in a tested operand; false for a linear one.
+    fn test(&mut self, operand: usize, lanes: usize) -> bool {
+        let place = &self.node.places.operands[operand];
+        let Address::Tested(rows) = &place.address else { return false };
+        if self.tables[operand].stamp == self.position.stamp {
+            return true;
+        }
+        let mut index = std::mem::take(&mut self.tables[operand].index);
+        let mut inside = std::mem::take(&mut self.tables[operand].inside);
+        index.clear();
+        index.resize(lanes, 0);
+        self.in_range(lanes, &mut inside);
+        let mut gathered = [0; WIDTH];
+        for (d, row) in rows.iter().enumerate() {
+            let gather = row.gather.map(|(source, stride)| {
+                self.load(source, &mut gathered[..lanes]);
+                let unsigned = self.node.places.operands[source].dtype.ty() == lockstep_ir::Ty::U32;
+                (unsigned, stride)
+            });
+            let value = |x: u32| match gather {
+                None => 0,
+                Some((true, stride)) => stride.wrapping_mul(i64::from(x)),
+                Some((false, stride)) => stride.wrapping_mul(i64::from(x as i32)),
+            };
+            let at = &self.tables[operand].outputs[d * WIDTH..];
+            let fold: Vec<i64> = self.fold_parts(&row.fold);
+            for (i, (index, inside)) in index.iter_mut().zip(&mut inside).enumerate() {
+                let x = at[i / self.sub].wrapping_add(fold[i % self.sub]).wrapping_add(value(gathered[i]));
+                *inside &= u32::from(x >= 0 && x < row.extent);
+                *index = index.wrapping_mul(row.extent).wrapping_add(x);
+            }
+        }
+        let table = &mut self.tables[operand];
+        (table.index, table.inside, table.stamp) = (index, inside, self.position.stamp);
+        true
+    }
+
+    /// 1 for each lane whose fold position exists.
+    fn in_range(&self, lanes: usize, out: &mut Vec<u32>) {
+        out.clear();
+        out.resize(lanes, 1);
+        let length = self.node.fold.as_ref().map_or(u64::MAX, |f| f.length);
+        if self.position.beyond(length) {
+            out.iter_mut().enumerate().for_each(|(i, x)| *x = u32::from(self.position.k[i % self.sub] < length));
+        }
+    }
+
+    /// `Σ coefficient · fold coordinate` for each sub-lane.
+    fn fold_parts(&self, coefficients: &[i64]) -> Vec<i64> {
+        let p = &self.position;
+        if coefficients.is_empty() {
+            return vec![0; p.k.len()];
+        }
+        p.digits.chunks_exact(coefficients.len()).map(|d| dot(coefficients, d)).collect()
+    }
+}
+
+fn dot(coefficients: &[i64], digits: &[u64]) -> i64 {
+    coefficients.iter().zip(digits).fold(0i64, |sum, (&c, &x)| sum.wrapping_add(c.wrapping_mul(x as i64)))
+}
+
+/// Sets the lanes of a linear operand from its outputs and their fold positions.
+fn place_lanes(table: &mut Table, fold: &[i64], digits: &[u64], outputs: usize, sub: usize, fixed: bool) {
+    let part = |s: usize| dot(fold, &digits[s * fold.len()..][..fold.len()]);
+    table.shift = part(0);
+    // With one fold dimension, lanes keep their distance from the first one.
+    if sub == 1 || (fold.len() <= 1 && !table.lanes.is_empty()) {
+        return;
+    }
+    table.lanes.clear();
+    let parts: Vec<i64> = (0..sub).map(|s| part(s).wrapping_sub(table.shift)).collect();
+    for &start in &table.outputs[..outputs] {
+        table.lanes.extend(parts.iter().map(|&p| start.wrapping_add(p)));
+    }
+    let runs = !fixed && sub % LANES == 0 && parts.chunks(LANES).all(|c| c.windows(2).all(|w| w[1] - w[0] == 1));
+    table.pattern = if runs { Pattern::Runs } else { Pattern::Table };
+}
