@@ -82,6 +82,11 @@ impl Registers {
         r
     }
 
+    /// Keeps what `code` fills once per block of lanes from the programs compiled from now on.
+    pub(crate) fn pin(&mut self, code: &Code) {
+        self.pinned = code.fixed.iter().map(|&(r, _)| r + 1).fold(self.pinned, u32::max);
+    }
+
     /// Compiles a program. `is_fixed` tells which operands do not depend on the fold position. With `into`, the result is left in that
     /// register.
     pub(crate) fn compile(&mut self, code: &[Instr], is_fixed: impl Fn(usize) -> bool, into: Option<u32>) -> Code {
