@@ -23,13 +23,15 @@ mod bindings {
 
     sol!(#[derive(Debug, PartialEq, Eq)] JobMarket, "artifacts/JobMarket.json");
     sol!(#[derive(Debug, PartialEq, Eq)] Disputes, "artifacts/Disputes.json");
+    sol!(#[derive(Debug, PartialEq, Eq)] Referee, "artifacts/Referee.json");
     sol!(#[derive(Debug, PartialEq, Eq)] DevToken, "artifacts/DevToken.json");
     sol!(#[derive(Debug, PartialEq, Eq)] Float32Harness, "artifacts/Float32Harness.json");
+    sol!(#[derive(Debug, PartialEq, Eq)] ScalarVmHarness, "artifacts/ScalarVmHarness.json");
 }
 
-pub use bindings::{DevToken, Disputes, JobMarket};
+pub use bindings::{DevToken, Disputes, JobMarket, Referee};
 
 /// Contracts that only tests call: they make the libraries callable from outside.
 pub mod harness {
-    pub use crate::bindings::Float32Harness;
+    pub use crate::bindings::{Float32Harness, ScalarVmHarness};
 }

@@ -29,7 +29,7 @@ library OperandReader {
         uint256 index;
         /// Linear: one step of the element index per factor.
         uint256 steps;
-        /// Else: per view dimension extent, coordinate where all factors are 0, address of the gathered value or 0,
+        /// Else: per view dimension extent, coordinate where all factors are 0, reader of the gathered value or 0,
         /// whether that is signed, its stride, one coefficient per factor.
         uint256 rows;
         uint256 rank;
@@ -56,13 +56,15 @@ library OperandReader {
         uint256 endK;
     }
 
-    /// Opens operand `number` of `all`. The caller has proven `witness.merkleRoot`; here the chunks are.
-    function open(Operand[] calldata all, uint256 number, Place memory place, OperandWitness calldata witness)
-        internal
-        pure
-        returns (Reader memory reader)
-    {
-        Operand calldata operand = all[number];
+    /// Opens an operand. The caller has proven `witness.merkleRoot`; here the chunks are.
+    /// @param readers Those of the operands that it gathers through are open.
+    function open(
+        Operand calldata operand,
+        uint256 number,
+        Place memory place,
+        Reader[] memory readers,
+        OperandWitness calldata witness
+    ) internal pure returns (Reader memory reader) {
         reader.operand = number;
         reader.dtype = operand.dtype;
         reader.fill = operand.fill;
@@ -80,13 +82,19 @@ library OperandReader {
         }
         proveChunks(reader, elements << sizeShift(operand.dtype), witness);
         layRows(reader, operand, place);
-        if (operand.gathers.length != 0) layGathers(reader, operand, all, place);
+        if (operand.gathers.length != 0) layGathers(reader, operand, readers);
         else makeLinear(reader, place);
     }
 
-    /// Reads the element at the frame's factors. `inside` is false out of bounds, where `value` is the fill.
-    function read(Reader memory reader) internal pure returns (bool inside, uint256 value) {
-        uint256 index;
+    /// Reads the element at the frame's factors, or `fill` out of bounds.
+    function read(Reader memory reader) internal pure returns (uint256) {
+        uint256 index = locate(reader);
+        return index == NOT_FOUND ? reader.fill : fetch(reader, index);
+    }
+
+    /// The element's row-major index at the frame's factors, or `NOT_FOUND` out of bounds. Dimensions are looked at in order
+    /// and none after the first that is out of bounds, so that a witness needs no chunk of what need not be gathered.
+    function locate(Reader memory reader) internal pure returns (uint256 index) {
         if (reader.linear) {
             assembly ("memory-safe") {
                 index := mload(add(reader, 0xc0))
@@ -98,37 +106,43 @@ library OperandReader {
                     values := add(values, 0x20)
                 } { index := add(index, mul(mload(steps), mload(values))) }
             }
-        } else {
-            assembly ("memory-safe") {
-                let row := mload(add(reader, 0x100))
-                let factors := mload(add(reader, 0x140))
-                let values := mload(add(reader, 0x160))
-                inside := 1
-                for { let d := mload(add(reader, 0x120)) } d { d := sub(d, 1) } {
-                    let coordinate := mload(add(row, 0x20))
-                    let gathered := mload(add(row, 0x40))
-                    if gathered {
-                        gathered := mload(gathered)
-                        if mload(add(row, 0x60)) { gathered := signextend(3, gathered) }
-                        coordinate := add(coordinate, mul(gathered, mload(add(row, 0x80))))
-                    }
-                    let extent := mload(row)
-                    row := add(row, 0xa0)
-                    for { let f := 0 } lt(f, factors) { f := add(f, 1) } {
-                        coordinate := add(coordinate, mul(mload(row), mload(add(values, shl(5, f)))))
+            return index;
+        }
+        uint256 row = reader.rows;
+        uint256 values = reader.factorValues;
+        uint256 valuesEnd = values + (reader.factors << 5);
+        unchecked {
+            for (uint256 d = reader.rank; d > 0; --d) {
+                uint256 coordinate = wordAt(row + 0x20);
+                if (wordAt(row + 0x40) != 0) coordinate += gathered(row);
+                uint256 extent = wordAt(row);
+                assembly ("memory-safe") {
+                    row := add(row, ROW)
+                    for { let value := values } lt(value, valuesEnd) { value := add(value, 0x20) } {
+                        coordinate := add(coordinate, mul(mload(row), mload(value)))
                         row := add(row, 0x20)
                     }
-                    // below zero is far above every extent
-                    if iszero(lt(coordinate, extent)) {
-                        inside := 0
-                        break
-                    }
-                    index := add(mul(index, extent), coordinate)
                 }
+                // below zero is far above every extent
+                if (coordinate >= extent) return NOT_FOUND;
+                index = index * extent + coordinate;
             }
-            if (!inside) return (false, reader.fill);
         }
-        return (true, fetch(reader, index));
+    }
+
+    /// What a row's gather adds to its coordinate.
+    function gathered(uint256 row) private pure returns (uint256) {
+        Reader memory through;
+        uint256 address_ = wordAt(row + 0x40);
+        assembly ("memory-safe") {
+            through := address_
+        }
+        uint256 value = read(through);
+        assembly ("memory-safe") {
+            if mload(add(row, 0x60)) { value := signextend(3, value) }
+            value := mul(value, mload(add(row, 0x80)))
+        }
+        return value;
     }
 
     /// The element at `index` of the tensor, widened.
@@ -243,24 +257,22 @@ library OperandReader {
         }
     }
 
-    function layGathers(Reader memory reader, Operand calldata operand, Operand[] calldata all, Place memory place)
-        private
-        pure
-    {
-        uint256 width = ROW + (place.factors << 5);
+    function layGathers(Reader memory reader, Operand calldata operand, Reader[] memory readers) private pure {
         for (uint256 i = 0; i < operand.gathers.length; ++i) {
             Gather calldata gather = operand.gathers[i];
-            if (gather.dim >= reader.rank || gather.operand >= all.length) {
-                revert IReferee.NotJudgeable("a gather names a view dimension and an operand");
+            if (gather.dim >= reader.rank) revert IReferee.NotJudgeable("a gather names a view dimension");
+            Reader memory through = readers[gather.operand];
+            if (through.dtype == 0 || through.dtype > 3 || through.skip) {
+                revert IReferee.NotJudgeable("a gather goes through integers that do not skip");
             }
-            Operand calldata by = all[gather.operand];
-            if (by.dtype == 0 || by.dtype > 3 || by.skip || by.gathers.length != 0) {
-                revert IReferee.NotJudgeable("a gather goes through a plain integer operand");
-            }
-            uint256 row = reader.rows + gather.dim * width;
+            uint256 row = reader.rows + gather.dim * (ROW + (reader.factors << 5));
             if (wordAt(row + 0x40) != 0) revert IReferee.NotJudgeable("one gather per dimension");
-            putWord(row + 0x40, place.frame + ScalarVm.OPERANDS + (uint256(gather.operand) << 5));
-            putWord(row + 0x60, by.dtype == 2 ? 0 : 1);
+            uint256 address_;
+            assembly ("memory-safe") {
+                address_ := through
+            }
+            putWord(row + 0x40, address_);
+            putWord(row + 0x60, through.dtype == 2 ? 0 : 1);
             putWord(row + 0x80, uint256(int256(gather.stride)));
         }
     }

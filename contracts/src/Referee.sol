@@ -33,9 +33,12 @@ contract Referee is IReferee {
         ScalarVm.Program body;
         ScalarVm.Program combine;
         ScalarVm.Program finish;
-        /// Operands in the order in which they are read: those that others gather through come first.
-        OperandReader.Reader[] bodyReaders;
-        OperandReader.Reader[] finishReaders;
+        /// What the body reads: operands that can leave out a `k`, tested before anything else is read; those that every
+        /// application reads anew; those that the first one reads for all.
+        OperandReader.Reader[] gates;
+        OperandReader.Reader[] moving;
+        OperandReader.Reader[] fixed_;
+        OperandReader.Reader[] finishing;
     }
 
     /// @inheritdoc IReferee
@@ -141,45 +144,80 @@ contract Referee is IReferee {
         }
     }
 
-    /// Proves the operands that the programs load, and those that these gather through.
+    /// Opens the operands that the programs load, and those that these gather through.
     function openReaders(Node calldata n, Work memory work, Inputs calldata inputs, OperandWitness[] calldata witness)
         private
         pure
     {
-        uint256 bodyIndices = gatheredBy(n, work.body.loads);
-        uint256 finishIndices = gatheredBy(n, work.finish.loads);
-        uint256 body = bodyIndices | work.body.loads;
-        uint256 finish = finishIndices | work.finish.loads;
-        OperandReader.Reader[] memory readers = new OperandReader.Reader[](n.operands.length);
-        for (uint256 i = 0; i < n.operands.length; ++i) {
-            if (((body | finish) >> i) & 1 == 0) continue;
-            if (i >= witness.length) revert WrongOperandRoot(i);
-            proveRoot(n.operands[i], i, inputs, witness[i]);
-            readers[i] = OperandReader.open(n.operands, i, work.place, witness[i]);
-        }
-        work.bodyReaders = inOrder(readers, bodyIndices, body);
-        work.finishReaders = inOrder(readers, finishIndices, finish);
-    }
-
-    /// The operands that those in the set `loads` gather through, as a set.
-    function gatheredBy(Node calldata n, uint256 loads) private pure returns (uint256 indices) {
-        for (uint256 i = 0; i < n.operands.length; ++i) {
+        uint256 count = n.operands.length;
+        if (witness.length != count) revert NotJudgeable("one witness per operand");
+        uint256 loads = work.body.loads | work.finish.loads;
+        uint256 all = loads;
+        for (uint256 i = 0; i < count; ++i) {
             if ((loads >> i) & 1 == 0) continue;
             Operand calldata operand = n.operands[i];
-            for (uint256 g = 0; g < operand.gathers.length; ++g) indices |= 1 << operand.gathers[g].operand;
+            for (uint256 g = 0; g < operand.gathers.length; ++g) {
+                uint256 through = operand.gathers[g].operand;
+                if (through >= count || n.operands[through].gathers.length != 0) {
+                    revert NotJudgeable("a gather goes through an operand without gathers");
+                }
+                all |= 1 << through;
+            }
         }
+        OperandReader.Reader[] memory readers = new OperandReader.Reader[](count);
+        for (uint256 i = 0; i < count; ++i) {
+            if ((all >> i) & 1 == 1 && n.operands[i].gathers.length == 0) {
+                readers[i] = openReader(n, i, work.place, readers, inputs, witness[i]);
+            }
+        }
+        for (uint256 i = 0; i < count; ++i) {
+            if ((loads >> i) & 1 == 1 && n.operands[i].gathers.length != 0) {
+                readers[i] = openReader(n, i, work.place, readers, inputs, witness[i]);
+            }
+        }
+        sort(work, readers);
     }
 
-    /// The readers of the set `all`, those in `early` first.
-    function inOrder(OperandReader.Reader[] memory readers, uint256 early, uint256 all)
-        private
-        pure
-        returns (OperandReader.Reader[] memory list)
-    {
-        list = new OperandReader.Reader[](readers.length);
-        uint256 count = 0;
-        for (uint256 i = 0; i < readers.length; ++i) if ((early >> i) & 1 == 1) list[count++] = readers[i];
-        for (uint256 i = 0; i < readers.length; ++i) if (((all & ~early) >> i) & 1 == 1) list[count++] = readers[i];
+    function openReader(
+        Node calldata n,
+        uint256 i,
+        OperandReader.Place memory place,
+        OperandReader.Reader[] memory readers,
+        Inputs calldata inputs,
+        OperandWitness calldata witness
+    ) private pure returns (OperandReader.Reader memory) {
+        // an operand that only reads out of bounds needs no proof: any read in bounds misses its chunk
+        if (witness.chunks.length != 0) proveRoot(n.operands[i], i, inputs, witness);
+        return OperandReader.open(n.operands[i], i, place, readers, witness);
+    }
+
+    /// Splits the readers by when they are needed.
+    function sort(Work memory work, OperandReader.Reader[] memory readers) private pure {
+        uint256 count = readers.length;
+        work.gates = new OperandReader.Reader[](count);
+        work.moving = new OperandReader.Reader[](count);
+        work.fixed_ = new OperandReader.Reader[](count);
+        work.finishing = new OperandReader.Reader[](count);
+        uint256 gates = 0;
+        uint256 moving = 0;
+        uint256 fixed_ = 0;
+        uint256 finishing = 0;
+        for (uint256 i = 0; i < count; ++i) {
+            OperandReader.Reader memory reader = readers[i];
+            if ((work.finish.loads >> i) & 1 == 1) work.finishing[finishing++] = reader;
+            if ((work.body.loads >> i) & 1 == 0) continue;
+            // a linear reader is always inside
+            if (reader.skip && !reader.linear) work.gates[gates++] = reader;
+            else if (reader.linear && reader.constant_) work.fixed_[fixed_++] = reader;
+            else work.moving[moving++] = reader;
+        }
+        shorten(work.gates, gates);
+        shorten(work.moving, moving);
+        shorten(work.fixed_, fixed_);
+        shorten(work.finishing, finishing);
+    }
+
+    function shorten(OperandReader.Reader[] memory list, uint256 count) private pure {
         assembly ("memory-safe") {
             mstore(list, count)
         }
@@ -205,13 +243,13 @@ contract Referee is IReferee {
 
     /// The block with one accumulator.
     function foldChain(Work memory work) private pure returns (uint256 acc) {
-        uint256 frame = work.place.frame;
-        OperandReader.Reader[] memory readers = beginFold(work);
+        uint256 accAt = work.place.frame + ScalarVm.ACC;
+        beginFold(work.place);
         acc = work.init;
         unchecked {
             for (uint256 k = work.place.firstK; k < work.place.endK; ++k) {
-                if (load(readers, frame)) {
-                    put(frame + ScalarVm.ACC, acc);
+                if (load(work)) {
+                    put(accAt, acc);
                     acc = ScalarVm.run(work.body);
                 }
                 advance(work.place);
@@ -222,12 +260,12 @@ contract Referee is IReferee {
     /// The block with 16 accumulators, then their halving.
     function foldLanes(Work memory work) private pure returns (uint256) {
         uint256 frame = work.place.frame;
-        OperandReader.Reader[] memory readers = beginFold(work);
+        beginFold(work.place);
         uint256[16] memory lanes;
         unchecked {
             for (uint256 i = 0; i < LANES; ++i) lanes[i] = work.init;
             for (uint256 k = work.place.firstK; k < work.place.endK; ++k) {
-                if (load(readers, frame)) {
+                if (load(work)) {
                     put(frame + ScalarVm.ACC, lanes[k % LANES]);
                     lanes[k % LANES] = ScalarVm.run(work.body);
                 }
@@ -244,28 +282,13 @@ contract Referee is IReferee {
         return lanes[0];
     }
 
-    /// Puts the fold's counters at the unit's first `k` and reads what does not change; gives the readers of the rest.
-    function beginFold(Work memory work) private pure returns (OperandReader.Reader[] memory moving) {
-        OperandReader.Place memory place = work.place;
+    /// Puts the fold's counters at the unit's first `k`.
+    function beginFold(OperandReader.Place memory place) private pure {
         put(place.frame + ScalarVm.K, place.firstK);
         uint256 rest = place.firstK;
         for (uint256 f = place.factors; f > 0; --f) {
             put(place.frame + ScalarVm.FACTORS + (f - 1) * 32, rest % place.fold[f - 1]);
             rest /= place.fold[f - 1];
-        }
-        OperandReader.Reader[] memory all = work.bodyReaders;
-        moving = new OperandReader.Reader[](all.length);
-        uint256 count = 0;
-        for (uint256 i = 0; i < all.length; ++i) {
-            if (all[i].linear && all[i].constant_) {
-                (, uint256 value) = OperandReader.read(all[i]);
-                put(place.frame + ScalarVm.OPERANDS + all[i].operand * 32, value);
-            } else {
-                moving[count++] = all[i];
-            }
-        }
-        assembly ("memory-safe") {
-            mstore(moving, count)
         }
     }
 
@@ -289,17 +312,45 @@ contract Referee is IReferee {
         }
     }
 
-    /// Reads operands into the frame; false if one that skips is out of bounds.
-    function load(OperandReader.Reader[] memory readers, uint256 frame) private pure returns (bool) {
+    /// Reads what the body loads into the frame; false if this `k` is left out.
+    function load(Work memory work) private pure returns (bool) {
+        unchecked {
+            OperandReader.Reader[] memory gates = work.gates;
+            uint256 n = gates.length;
+            if (n != 0) {
+                for (uint256 i = 0; i < n; ++i) {
+                    uint256 index = OperandReader.locate(gates[i]);
+                    if (index == OperandReader.NOT_FOUND) return false;
+                    gates[i].index = index;
+                }
+                for (uint256 i = 0; i < n; ++i) {
+                    OperandReader.Reader memory gate = gates[i];
+                    put(slot(work, gate), OperandReader.fetch(gate, gate.index));
+                }
+            }
+            readAll(work, work.moving);
+            if (work.fixed_.length != 0) {
+                readAll(work, work.fixed_);
+                shorten(work.fixed_, 0);
+            }
+            return true;
+        }
+    }
+
+    function readAll(Work memory work, OperandReader.Reader[] memory readers) private pure {
         unchecked {
             uint256 n = readers.length;
             for (uint256 i = 0; i < n; ++i) {
                 OperandReader.Reader memory reader = readers[i];
-                (bool inside, uint256 value) = OperandReader.read(reader);
-                if (!inside && reader.skip) return false;
-                put(frame + ScalarVm.OPERANDS + (reader.operand << 5), value);
+                put(slot(work, reader), OperandReader.read(reader));
             }
-            return true;
+        }
+    }
+
+    /// Where the frame has the operand's value.
+    function slot(Work memory work, OperandReader.Reader memory reader) private pure returns (uint256) {
+        unchecked {
+            return work.place.frame + ScalarVm.OPERANDS + (reader.operand << 5);
         }
     }
 
@@ -321,7 +372,7 @@ contract Referee is IReferee {
         put(frame + ScalarVm.ACC, acc);
         // operands of `finish` are read where all factors are 0
         for (uint256 f = 0; f < work.place.factors; ++f) put(frame + ScalarVm.FACTORS + f * 32, 0);
-        if (!load(work.finishReaders, frame)) revert NotJudgeable("an operand of finish does not skip");
+        readAll(work, work.finishing);
         return ScalarVm.run(work.finish);
     }
 

@@ -16,10 +16,12 @@ use sha2::{Digest, Sha256};
 
 /// What is checked in: contract, directory of its source under `contracts/`, whether it is deployed (and so bound in size).
 const ARTIFACTS: &[(&str, &str, bool)] = &[
+    ("Referee", "src", true),
     ("Disputes", "src", true),
     ("JobMarket", "src", true),
     ("DevToken", "src", true),
     ("Float32Harness", "test/harness", false),
+    ("ScalarVmHarness", "test/harness", false),
 ];
 
 /// Largest contract that may be deployed (EIP-170), in bytes.

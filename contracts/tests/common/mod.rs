@@ -17,11 +17,11 @@ use revm::{
 const AT: Address = address!("0x00000000000000000000000000000000c0de0001");
 
 /// One contract, alone in an empty chain with Cancun's rules and no gas limit.
-pub struct Deployed(MainnetEvm<MainnetContext<CacheDB<EmptyDB>>>);
+pub(crate) struct Deployed(MainnetEvm<MainnetContext<CacheDB<EmptyDB>>>);
 
 impl Deployed {
     /// Puts `runtime` code at an address.
-    pub fn new(runtime: &Bytes) -> Self {
+    pub(crate) fn new(runtime: &Bytes) -> Self {
         let mut database = CacheDB::new(EmptyDB::default());
         database.insert_account_info(AT, AccountInfo::default().with_code(Bytecode::new_legacy(runtime.clone())));
         let mut cfg = CfgEnv::new_with_spec(SpecId::CANCUN);
@@ -34,7 +34,7 @@ impl Deployed {
     }
 
     /// Calls it; gives the result or the revert's bytes, and the gas used, calldata included.
-    pub fn call<C: SolCall>(&mut self, call: &C) -> (Result<C::Return, Bytes>, u64) {
+    pub(crate) fn call<C: SolCall>(&mut self, call: &C) -> (Result<C::Return, Bytes>, u64) {
         let tx = TxEnv::builder()
             .caller(address!("0x00000000000000000000000000000000000ca11e"))
             .call(AT)
