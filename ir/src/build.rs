@@ -18,8 +18,9 @@
 //! # Ok::<(), lockstep_ir::build::BuildError>(())
 //! ```
 
-use alloc::{string::String, vec, vec::Vec};
-use core::ops::{Add, Mul};
+mod index;
+
+use alloc::{string::String, vec::Vec};
 
 use crate::{
     expr::{Expr, ExprError, Types},
@@ -28,6 +29,7 @@ use crate::{
     types::{DType, Ty, element_count, shape_text},
     validate::{Invalid, validate},
 };
+pub use index::{Index, at, gather, k, o};
 
 /// Why a program cannot be built. Fix the code that builds it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -70,6 +72,34 @@ pub enum BuildError {
         /// How many there are.
         count: usize,
     },
+    /// A coordinate is the sum of several gathered indices; one is allowed.
+    #[error("coordinate {dim} of operand {operand} of node {node} gathers {got} times; once is allowed")]
+    Gathers {
+        /// Number the node would get.
+        node: usize,
+        /// Which operand.
+        operand: usize,
+        /// Which coordinate.
+        dim: usize,
+        /// How often.
+        got: usize,
+    },
+    /// A coordinate whose numbers leave 64 bits.
+    #[error("coordinate {dim} of operand {operand} of node {node} has a number that leaves 64 bits")]
+    Range {
+        /// Number the node would get.
+        node: usize,
+        /// Which operand.
+        operand: usize,
+        /// Which coordinate.
+        dim: usize,
+    },
+    /// A combine was given to a node without fold.
+    #[error("node {node} combines, but does not fold")]
+    CombineWithoutFold {
+        /// Number the node would get.
+        node: usize,
+    },
     /// The initial value is not a constant.
     #[error("the initial value of node {node} is not a constant")]
     Init {
@@ -79,6 +109,9 @@ pub enum BuildError {
     /// A state tensor was given no value after the step.
     #[error("state tensor s{0} has no value after the step; call `set` or `keep`")]
     NoNext(u32),
+    /// A value after the step was given to something that is no state tensor of this program.
+    #[error("{0} was given a value after the step, but is no state tensor of this program")]
+    NotState(Source),
     /// The built program is not valid.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -91,84 +124,6 @@ pub struct TensorRef {
     pub source: Source,
     /// Its type and shape.
     pub decl: TensorDecl,
-}
-
-/// A coordinate: affine in `o` and `k`, with at most one gathered index.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Index {
-    offset: i64,
-    o: Vec<(usize, i64)>,
-    k: Vec<(usize, i64)>,
-    gather: Option<(u8, i64)>,
-}
-
-/// Domain coordinate `d`.
-#[must_use]
-pub fn o(d: usize) -> Index {
-    Index { o: vec![(d, 1)], ..Index::default() }
-}
-
-/// Fold coordinate `d`.
-#[must_use]
-pub fn k(d: usize) -> Index {
-    Index { k: vec![(d, 1)], ..Index::default() }
-}
-
-/// A constant coordinate.
-#[must_use]
-pub fn at(offset: i64) -> Index {
-    Index { offset, ..Index::default() }
-}
-
-/// The value of integer operand `operand` of the same node.
-#[must_use]
-pub fn gather(operand: u8) -> Index {
-    Index { gather: Some((operand, 1)), ..Index::default() }
-}
-
-impl Add for Index {
-    type Output = Self;
-    fn add(mut self, b: Self) -> Self {
-        self.offset += b.offset;
-        self.o.extend(b.o);
-        self.k.extend(b.k);
-        self.gather = self.gather.or(b.gather);
-        self
-    }
-}
-
-impl Add<i64> for Index {
-    type Output = Self;
-    fn add(mut self, b: i64) -> Self {
-        self.offset += b;
-        self
-    }
-}
-
-impl Mul<i64> for Index {
-    type Output = Self;
-    fn mul(mut self, by: i64) -> Self {
-        self.offset *= by;
-        self.o.iter_mut().chain(&mut self.k).for_each(|(_, c)| *c *= by);
-        self.gather = self.gather.map(|(g, s)| (g, s * by));
-        self
-    }
-}
-
-impl Index {
-    fn row(&self, node: usize, operand: usize, rank_o: usize, rank_k: usize) -> Result<Vec<i64>, BuildError> {
-        let mut row = vec![0; 1 + rank_o + rank_k];
-        row[0] = self.offset;
-        for (what, terms, base, count) in [("o", &self.o, 1, rank_o), ("k", &self.k, 1 + rank_o, rank_k)] {
-            for &(index, c) in terms {
-                if index >= count {
-                    return Err(BuildError::Coordinate { node, operand, what, index, count });
-                }
-                row[base + index] += c;
-            }
-        }
-        Ok(row)
-    }
 }
 
 /// An operand with its address, before the node's ranks are known.
@@ -233,8 +188,9 @@ impl Access {
         let mut access = Vec::new();
         let mut gathers = Vec::new();
         for (dim, index) in self.index.iter().enumerate() {
-            access.extend(index.row(node, operand, rank_o, rank_k)?);
-            gathers.extend(index.gather.map(|(operand, stride)| Gather { dim: dim as u8, operand, stride }));
+            let (row, gather) = index.row([node, operand, dim], [rank_o, rank_k])?;
+            access.extend(row);
+            gathers.extend(gather.map(|(operand, stride)| Gather { dim: dim as u8, operand, stride }));
         }
         let TensorRef { source, decl } = self.tensor.clone();
         Ok(Operand { source, decl, view: self.view.clone(), access, gathers, fill: self.fill, skip: self.skip })
@@ -246,7 +202,6 @@ struct FoldExpr {
     order: Order,
     init: Expr,
     body: Expr,
-    combine: Option<Expr>,
 }
 
 /// A node under construction; `finish` completes it.
@@ -255,6 +210,7 @@ pub struct NodeBuilder {
     domain: Vec<u32>,
     operands: Vec<Access>,
     fold: Option<FoldExpr>,
+    combine: Option<Expr>,
 }
 
 /// A node that [`ProgramBuilder::node`] takes.
@@ -268,7 +224,7 @@ impl NodeBuilder {
     #[must_use]
     pub fn new(dtype: DType, shape: &[u32]) -> Self {
         let out = TensorDecl { dtype, shape: shape.to_vec() };
-        Self { domain: out.shape.clone(), out, operands: Vec::new(), fold: None }
+        Self { domain: out.shape.clone(), out, operands: Vec::new(), fold: None, combine: None }
     }
 
     /// Factors the output coordinates differently from the shape.
@@ -285,20 +241,17 @@ impl NodeBuilder {
         self
     }
 
-    /// Folds `body` from `init` over `factors`. Without [`Self::combine`], block results are combined by the body's shape:
-    /// required only when it is needed.
+    /// Folds `body` from `init` over `factors`. [`Self::combine`] is needed for `Lanes` and for more than 256 values.
     #[must_use]
     pub fn fold(mut self, factors: &[u32], order: Order, init: Expr, body: Expr) -> Self {
-        self.fold = Some(FoldExpr { factors: factors.to_vec(), order, init, body, combine: None });
+        self.fold = Some(FoldExpr { factors: factors.to_vec(), order, init, body });
         self
     }
 
     /// How two accumulators become one. Dropped where the fold never combines.
     #[must_use]
     pub fn combine(mut self, combine: Expr) -> Self {
-        if let Some(fold) = &mut self.fold {
-            fold.combine = Some(combine);
-        }
+        self.combine = Some(combine);
         self
     }
 
@@ -321,13 +274,14 @@ impl Draft {
             compiled.map_err(|source| BuildError::Expr { node: number, part, source })
         };
         let fold = match &n.fold {
+            None if n.combine.is_some() => return Err(BuildError::CombineWithoutFold { node: number }),
             None => None,
             Some(f) => {
                 let (init, ty) = compile("init", &f.init, None)?;
                 let [Instr::Const(_, bits)] = init[..] else { return Err(BuildError::Init { node: number }) };
                 let body = compile("body", &f.body, Some(ty))?.0;
                 let long = element_count(&f.factors).is_none_or(|k| k > BLOCK);
-                let combine = match &f.combine {
+                let combine = match &n.combine {
                     Some(c) if long || f.order == Order::Lanes => compile("combine", c, Some(ty))?.0,
                     _ => Vec::new(),
                 };
@@ -345,6 +299,7 @@ pub struct ProgramBuilder {
     state: Vec<(TensorDecl, Option<Source>)>,
     data: Vec<TensorDecl>,
     nodes: Vec<Node>,
+    not_state: Option<Source>,
 }
 
 impl ProgramBuilder {
@@ -379,12 +334,15 @@ impl ProgramBuilder {
         Ok(TensorRef { source: Source::Node(self.nodes.len() as u32 - 1), decl })
     }
 
-    /// What state tensor `state` is after the step; nothing for a tensor that is not state.
+    /// What state tensor `state` is after the step. [`Self::build`] fails if it is no state tensor of this program.
     pub fn set(&mut self, state: &TensorRef, next: &TensorRef) {
-        if let Source::State(i) = state.source
-            && let Some(slot) = self.state.get_mut(i as usize)
-        {
-            slot.1 = Some(next.source);
+        let slot = match state.source {
+            Source::State(i) => self.state.get_mut(i as usize),
+            _ => None,
+        };
+        match slot {
+            Some(slot) => slot.1 = Some(next.source),
+            None => self.not_state = self.not_state.or(Some(state.source)),
         }
     }
 
@@ -398,6 +356,9 @@ impl ProgramBuilder {
     /// # Errors
     /// A state tensor has no next value, or the program breaks a rule of docs/protocol.md.
     pub fn build(self) -> Result<Program, BuildError> {
+        if let Some(source) = self.not_state {
+            return Err(BuildError::NotState(source));
+        }
         let next = |(i, (decl, next)): (usize, (TensorDecl, Option<Source>))| {
             next.map(|next| StateDecl { decl, next }).ok_or(BuildError::NoNext(i as u32))
         };

@@ -82,7 +82,7 @@ impl Rng {
         canonical(((r >> 47 & 1) as u32) << 31 | exponent << 23 | fraction)
     }
 
-    /// Any integer; half of them small, and so useful as indices.
+    /// Any integer; most of them small, and so useful as indices.
     pub const fn integer(&mut self) -> u32 {
         let r = self.bits();
         match r >> 61 {
@@ -90,7 +90,8 @@ impl Rng {
             1 => 1 << (r & 31),
             2 => (1u32 << (r & 31)).wrapping_neg(),
             3 => (r as u32 & 7).wrapping_sub(4),
-            _ => r as u32 & 31,
+            4 => r as u32 & 31,
+            _ => r as u32 & 3,
         }
     }
 

@@ -174,9 +174,21 @@ impl Instr {
             let ty = Ty::from_code(w[1]).filter(|_| a == 0).ok_or(unused)?;
             return Ok(Self::Const(ty, u32::from_be_bytes([w[4], w[5], w[6], w[7]])));
         }
-        let used = op.arity().max(usize::from(matches!(op, Op::Load | Op::Coord | Op::Kf)));
-        let clean = w[1] == 0 && (used > 2 || c == 0) && (used > 1 || b == 0) && (used > 0 || a == 0);
-        if clean { Ok(Self::op(op, a, b, c)) } else { Err(unused) }
+        let instr = Self::op(op, a, b, c);
+        if w[1] == 0 && instr.is_packable() { Ok(instr) } else { Err(unused) }
+    }
+
+    /// Whether every field that its operation does not use is 0, so that its word unpacks to itself.
+    #[must_use]
+    pub const fn is_packable(self) -> bool {
+        match self {
+            Self::Const(..) => true,
+            Self::Op { op: Op::Const, .. } => false,
+            Self::Op { op, a, b, c } => {
+                let used = if matches!(op, Op::Load | Op::Coord | Op::Kf) { 1 } else { op.arity() };
+                (used > 2 || c == 0) && (used > 1 || b == 0) && (used > 0 || a == 0)
+            }
+        }
     }
 
     /// The values it takes.

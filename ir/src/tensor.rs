@@ -1,6 +1,6 @@
 //! A tensor in memory, as it is stored and hashed: row-major, little-endian.
 
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 
 use crate::{
     number::{bf16_to_f32, canonical, f32_to_bf16, saturate_i8},
@@ -33,6 +33,12 @@ pub enum TensorError {
         /// Bytes given.
         got: u64,
     },
+    /// No memory for a tensor of this size.
+    #[error("no memory for a tensor of {bytes} bytes")]
+    Memory {
+        /// Bytes needed.
+        bytes: u64,
+    },
     /// A NaN that is not the canonical one: such a job is invalid.
     #[error("element {index} of a {dtype} tensor is a NaN other than the canonical one; replace it before posting")]
     Nan {
@@ -64,10 +70,18 @@ impl Tensor {
     /// All zero.
     ///
     /// # Errors
-    /// The shape is refused. Fix the input.
+    /// The shape is refused: fix the input. Or there is no memory for it: use a larger machine.
     pub fn zeros(decl: TensorDecl) -> Result<Self, TensorError> {
-        let n = decl.elements().ok_or_else(|| TensorError::Shape(shape_text(&decl.shape)))?;
-        let bytes = vec![0; (n * decl.dtype.size() as u64) as usize];
+        if decl.shape.len() > crate::types::MAX_RANK {
+            return Err(TensorError::Shape(shape_text(&decl.shape)));
+        }
+        let elements = decl.elements().ok_or_else(|| TensorError::Shape(shape_text(&decl.shape)))?;
+        let needed = elements * decl.dtype.size() as u64;
+        let no_memory = || TensorError::Memory { bytes: needed };
+        let len = usize::try_from(needed).map_err(|_| no_memory())?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len).map_err(|_| no_memory())?;
+        bytes.resize(len, 0);
         Self::from_bytes(decl, bytes)
     }
 

@@ -87,10 +87,19 @@ impl Code {
         self.push(Instr::op(op, abc[0], abc[1], abc[2]), out);
     }
 
-    /// Ends with a value of this type that depends on the last value and, for a fold, on the accumulator (value 0).
-    pub(super) fn finish(mut self, rng: &mut Rng, ty: Ty, fold: bool) -> Vec<Instr> {
+    /// Ends with a value of this type that depends on some `most` values which nothing took yet and, for a fold, on the
+    /// accumulator (value 0).
+    pub(super) fn finish(mut self, rng: &mut Rng, ty: Ty, most: usize, fold: bool) -> Vec<Instr> {
         let last = self.instrs.len() as u16 - 1;
         let mut v = self.converted(rng, last, ty);
+        let taken: Vec<u16> = self.instrs.iter().flat_map(|i| i.args()).collect();
+        let free = (u16::from(fold)..last).rev().filter(|v| !taken.contains(v));
+        for other in free.take(most).collect::<Vec<_>>() {
+            let other = self.converted(rng, other, ty);
+            let op =
+                if ty == Ty::F32 { rng.pick(&[Op::FAdd, Op::FSub]) } else { rng.pick(&[Op::Add, Op::Sub, Op::Xor]) };
+            v = self.push(Instr::op(op, v, other, 0), ty);
+        }
         if fold {
             let op = if ty == Ty::F32 {
                 rng.pick(&[Op::FAdd, Op::FSub, Op::FMul])

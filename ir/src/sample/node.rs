@@ -113,14 +113,16 @@ fn row(rng: &mut Rng, places: &[u32], extent: Option<u32>) -> (Vec<i64>, u32) {
         if extent.is_some_and(|extent| reach > extent.saturating_add(2)) || reach > 80_000 {
             continue;
         }
-        let coefficient = rng.pick(&[1, 1, 1, 1, -1, 2, 3]);
+        let coefficient = rng.pick(&[1, 1, 1, 1, -1, -1, 2, 3]);
         span = span.saturating_add((places[at] - 1).saturating_mul(coefficient as i32 as u32 & 3).min(80_000));
         row[1 + at] = coefficient;
         if coefficient < 0 {
             row[0] += i64::from(places[at]) - 1;
         }
     }
-    row[0] += rng.pick(&[0, 0, 0, 0, 1, -1]);
+    if rng.once_in(10) {
+        row[0] += rng.pick(&[1, -1, 2]);
+    }
     (row, span)
 }
 
@@ -153,19 +155,19 @@ fn code(rng: &mut Rng, node: &mut Node) {
         load(&mut body, &in_body);
         position(rng, &mut body, positions);
         (0..rng.below(3)).for_each(|_| body.operation(rng));
-        fold.body = body.finish(rng, fold.ty, true);
+        fold.body = body.finish(rng, fold.ty, 1, true);
         if fold.order == Order::Lanes || fold.length().is_some_and(|k| k > BLOCK) {
             let mut combine = Code::new();
             combine.push(Instr::op(Op::Acc, 0, 0, 0), fold.ty);
             combine.push(Instr::op(Op::Rhs, 0, 0, 0), fold.ty);
-            fold.combine = combine.finish(rng, fold.ty, true);
+            fold.combine = combine.finish(rng, fold.ty, 0, true);
         }
         finish.push(Instr::op(Op::Acc, 0, 0, 0), fold.ty);
     }
     load(&mut finish, &in_finish);
     position(rng, &mut finish, [positions[0], 0]);
     (0..1 + rng.below(12)).for_each(|_| finish.operation(rng));
-    node.finish = finish.finish(rng, node.out.dtype.ty(), false);
+    node.finish = finish.finish(rng, node.out.dtype.ty(), 4, false);
 }
 
 /// Sometimes reads where it is.
