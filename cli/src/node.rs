@@ -1,0 +1,85 @@
+//! `lockstep node`: a development chain with the contracts deployed and the development accounts funded.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use lockstep_sdk::{chain::Chain, client::Client, deploy, deploy::Deployment, wallet::Wallet};
+use lockstep_sequencer::{DEV_ACCOUNTS, Node, NodeConfig};
+
+use crate::{failure::Failure, output::Output};
+
+/// Development account that deploys, and that the treasury's share goes to.
+pub(crate) const DEPLOYER: u32 = 0;
+/// What each other development account gets of the development token: a million.
+pub(crate) const DEV_TOKENS_WEI: u128 = 1_000_000 * 1_000_000_000_000_000_000;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Where the chain is kept; without it, in a temporary directory.
+    #[arg(long)]
+    data_dir: Option<PathBuf>,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// Port of the JSON-RPC; 0 for any free one.
+    #[arg(long, default_value_t = 8545)]
+    port: u16,
+    /// Milliseconds between blocks.
+    #[arg(long, default_value_t = 1000)]
+    block_time_ms: u64,
+    /// Where the contracts' addresses are written; an existing file of this chain is kept.
+    #[arg(long, default_value = "deployment.json")]
+    deployment: PathBuf,
+}
+
+pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
+    let mut config = NodeConfig::dev()?;
+    config.data_dir = args.data_dir;
+    config.listen = SocketAddr::new(args.host, args.port);
+    config.block_time_ms = args.block_time_ms;
+    let mut node = Node::start(config).await?;
+    let url = node.http_url();
+    let deployment = deployed(&url, &args.deployment, output).await?;
+    output.result(
+        format!("node at {url}, chain {}; contracts in {}", node.chain_id(), args.deployment.display()),
+        &serde_json::json!({ "what": "ready", "rpc": url, "deployment": deployment }),
+    );
+    tokio::select! {
+        failed = node.failed() => failed?,
+        stopped = tokio::signal::ctrl_c() => stopped?,
+    }
+    output.text("stopping");
+    Ok(node.shutdown().await?)
+}
+
+/// The deployment in `file` if its contracts are on this chain, else a new one.
+async fn deployed(url: &str, file: &PathBuf, output: &Output) -> Result<Deployment, Failure> {
+    if file.exists() {
+        let deployment = Deployment::read(file)?;
+        let client = Client::connect(url, deployment.clone(), None).await;
+        if let Ok(client) = client
+            && client.job_count().await.is_ok()
+        {
+            return Ok(deployment);
+        }
+        output.text(format!("{} is of another chain; deploying anew", file.display()));
+    }
+    let deployment = prepare(url).await?.deployment().clone();
+    deployment.write(file)?;
+    Ok(deployment)
+}
+
+/// Deploys the contracts and hands tokens to every development account.
+pub(crate) async fn prepare(url: &str) -> Result<Client, Failure> {
+    let deployer = Wallet::dev(DEPLOYER)?;
+    let chain = Chain::connect(url, Some(deployer)).await?;
+    let treasury = chain.address()?;
+    let deployment = deploy::deploy(&chain, treasury).await?;
+    let client = Client::connect(url, deployment, Some(Wallet::dev(DEPLOYER)?)).await?;
+    for account in 1..DEV_ACCOUNTS as u32 {
+        client.transfer(Wallet::dev(account)?.address(), DEV_TOKENS_WEI).await?;
+    }
+    Ok(client)
+}

@@ -1,0 +1,259 @@
+//! The solver: takes jobs, trains them, claims checkpoints, defends its claims, collects.
+//!
+//! ```text
+//! job open ──► fetch, check every root, validate, measure ──► take ──► train ──► claim ──► window ──► settle
+//!                         │ refuse, with the reason                       ▲            │
+//!                         ▼                                               │            ▼
+//!                       (next job)                              states served     dispute: post
+//! ```
+//!
+//! Everything it needs after a restart is on the chain and in its artifact store: killed at any point, it looks at the chain and
+//! carries on.
+//!
+//! ```
+//! use lockstep_solver::Config;
+//! let config = Config { min_milestone_price_wei: 10, ..Config::default() };
+//! assert_eq!(config.poll_ms, 500);
+//! ```
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use lockstep_sdk::{
+    artifact::{Fetcher, Kind},
+    client::{Client, Job, JobStatus, Schedule},
+    error::Error,
+    play::{Player, Role, Turn},
+    prepare::{Prepared, checkpoints, state_decls},
+    report::Reporter,
+    run::{Fault, Run},
+    work::{Next, Stop, drive, watch_numbered},
+};
+
+/// Steps that are timed before a job is taken.
+const MEASURED_STEPS: u64 = 5;
+/// Part of the time to claim that training may take by that measure; the rest is for what cannot be foreseen.
+const USABLE_TIME: f64 = 0.5;
+
+/// How a solver works.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Milliseconds between looks at the chain.
+    pub poll_ms: u64,
+    /// Where its artifacts are served, as others reach it.
+    pub uri: String,
+    /// Least price of a milestone.
+    pub min_milestone_price_wei: u128,
+    /// A number altered on purpose, to show and test that it is found. `None` in production.
+    pub fault: Option<Fault>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { poll_ms: 500, uri: String::new(), min_milestone_price_wei: 0, fault: None }
+    }
+}
+
+/// A solver.
+#[derive(Clone, Debug)]
+pub struct Solver {
+    client: Client,
+    fetcher: Fetcher,
+    config: Config,
+    report: Reporter,
+}
+
+impl Solver {
+    /// A solver that keeps its artifacts in the store of `fetcher`.
+    #[must_use]
+    pub fn new(client: Client, fetcher: Fetcher, config: Config, report: Reporter) -> Self {
+        Self { client, fetcher, config, report }
+    }
+
+    /// Works until told to stop.
+    ///
+    /// # Errors
+    /// It has no wallet.
+    pub async fn run(self, stop: Stop) -> Result<(), Error> {
+        self.client.chain().address()?;
+        let poll = Duration::from_millis(self.config.poll_ms);
+        let count = || self.client.job_count();
+        let work = |job_id| {
+            let (worker, stop) = (JobWorker::new(self.clone(), job_id), stop.clone());
+            async move { worker.run(poll, stop).await }
+        };
+        watch_numbered(poll, stop.clone(), count, work).await
+    }
+}
+
+/// One job in the hands of a solver.
+struct JobWorker {
+    solver: Solver,
+    job_id: u64,
+    prepared: Option<Prepared>,
+    run: Option<Arc<Mutex<Run>>>,
+    told: Option<String>,
+}
+
+impl JobWorker {
+    fn new(solver: Solver, job_id: u64) -> Self {
+        Self { solver, job_id, prepared: None, run: None, told: None }
+    }
+
+    async fn run(self, poll: Duration, stop: Stop) {
+        let report = self.solver.report.clone();
+        let job_id = self.job_id;
+        let worker = Arc::new(tokio::sync::Mutex::new(self));
+        let look = || {
+            let worker = worker.clone();
+            async move { worker.lock().await.look().await }
+        };
+        if let Err(e) = drive(poll, &stop, look).await {
+            report.tell(job_id, "gave up", e.to_string());
+        }
+    }
+
+    async fn look(&mut self) -> Result<Next, Error> {
+        let job = self.solver.client.job(self.job_id).await?;
+        let mine = job.solver == self.solver.client.chain().address()?;
+        match job.status {
+            JobStatus::Open => self.consider(&job).await,
+            JobStatus::Taken if mine => self.carry_on(&job).await,
+            status if mine => {
+                self.solver.report.tell(job.id, "over", format!("the job is {status}"));
+                Ok(Next::Done)
+            }
+            _ => Ok(Next::Done),
+        }
+    }
+
+    /// Takes an open job if everything it names is right and it pays.
+    async fn consider(&mut self, job: &Job) -> Result<Next, Error> {
+        let client = self.solver.client.clone();
+        let spec = client.spec(job.id).await?;
+        let now_s = client.chain().now_s().await?;
+        if now_s > job.deadline_s {
+            return Ok(Next::Done);
+        }
+        if spec.milestonePriceWei < self.solver.config.min_milestone_price_wei {
+            let least = self.solver.config.min_milestone_price_wei;
+            let detail = format!("a milestone pays {}, this solver wants at least {least}", spec.milestonePriceWei);
+            self.solver.report.tell(job.id, "refused", detail);
+            return Ok(Next::Done);
+        }
+        let prepared = self.prepared().await?.clone();
+        let step_s = self.measure(&prepared).await?;
+        let milestone_steps = Schedule::of(&spec).checkpoints_of(0).last().copied().unwrap_or(spec.steps);
+        let needed_s = step_s * milestone_steps as f64;
+        if needed_s > f64::from(spec.claimTimeoutS) * USABLE_TIME {
+            let detail = format!(
+                "a milestone takes about {needed_s:.0} s here, and must be claimed within {} s",
+                spec.claimTimeoutS
+            );
+            self.solver.report.tell(job.id, "refused", detail);
+            return Ok(Next::Done);
+        }
+        let outcome = client.take(job, &spec).await?;
+        let detail = format!("program, state and data checked; {:.2} ms a step; stake locked", step_s * 1e3);
+        self.solver.report.sent(job.id, "taken", detail, &outcome);
+        Ok(Next::Again)
+    }
+
+    async fn prepared(&mut self) -> Result<&Prepared, Error> {
+        if self.prepared.is_none() {
+            let prepared = Prepared::fetch(&self.solver.client, &self.solver.fetcher, self.job_id, &[]).await?;
+            self.prepared = Some(prepared);
+        }
+        self.prepared.as_ref().ok_or_else(|| Error::Task("the job was not prepared".into()))
+    }
+
+    async fn measure(&self, prepared: &Prepared) -> Result<f64, Error> {
+        let run = Arc::new(Mutex::new(prepared.run()?));
+        checkpoints(&run, vec![1]).await?;
+        let start = Instant::now();
+        checkpoints(&run, vec![1 + MEASURED_STEPS]).await?;
+        Ok(start.elapsed().as_secs_f64() / MEASURED_STEPS as f64)
+    }
+
+    /// The next thing to do for a job of ours.
+    async fn carry_on(&mut self, job: &Job) -> Result<Next, Error> {
+        let client = self.solver.client.clone();
+        if let Some(dispute_id) = job.dispute_id {
+            return self.defend(job, dispute_id).await;
+        }
+        let Some(claim_root) = job.claim_root else { return self.train(job).await };
+        let now_s = client.chain().now_s().await?;
+        if now_s > job.window_end_s {
+            let outcome = client.settle(job.id, claim_root).await?;
+            let detail = format!("milestone {} is final and paid", job.final_milestones);
+            self.solver.report.sent(job.id, "settled", detail, &outcome);
+            return Ok(Next::Again);
+        }
+        self.wait(job.id, format!("window of milestone {} open until {}", job.final_milestones, job.window_end_s));
+        Ok(Next::Wait)
+    }
+
+    fn wait(&mut self, job_id: u64, why: String) {
+        if self.told.as_ref() != Some(&why) {
+            self.solver.report.tell(job_id, "waiting", &why);
+            self.told = Some(why);
+        }
+    }
+
+    /// Our run, at least up to the start of the current milestone.
+    async fn our_run(&mut self, job: &Job) -> Result<Arc<Mutex<Run>>, Error> {
+        if let Some(run) = &self.run {
+            return Ok(run.clone());
+        }
+        let fault = self.solver.config.fault;
+        let store = self.solver.fetcher.store().clone();
+        let prepared = self.prepared().await?;
+        let mut run = prepared.run()?.with_fault(fault);
+        let start = Schedule::of(&prepared.spec).start_of(job.final_milestones);
+        // After a restart, the state that the milestone starts from is in the store; without it the run starts over.
+        if store.has(Kind::State, job.state_root) {
+            run.pin(start, store.tensors(Kind::State, job.state_root, &state_decls(&prepared.program))?);
+        }
+        let run = Arc::new(Mutex::new(run));
+        self.run = Some(run.clone());
+        Ok(run)
+    }
+
+    async fn train(&mut self, job: &Job) -> Result<Next, Error> {
+        let run = self.our_run(job).await?;
+        let schedule = Schedule::of(&self.prepared().await?.spec);
+        let steps = schedule.checkpoints_of(job.final_milestones);
+        let (first, last) = (schedule.start_of(job.final_milestones), steps.last().copied().unwrap_or_default());
+        self.solver.report.tell(job.id, "training", format!("steps {first} to {last}, {} checkpoints", steps.len()));
+        let started = Instant::now();
+        let mut roots = Vec::with_capacity(steps.len());
+        for (root, state) in checkpoints(&run, steps).await? {
+            self.solver.fetcher.store().put_state(&state)?;
+            roots.push(root);
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        let outcome = self.solver.client.claim(job, roots, self.solver.config.uri.clone()).await?;
+        let detail = format!("milestone {}: {} steps in {seconds:.2} s", job.final_milestones, last - first);
+        self.solver.report.sent(job.id, "claimed", detail, &outcome);
+        Ok(Next::Again)
+    }
+
+    async fn defend(&mut self, job: &Job, dispute_id: u64) -> Result<Next, Error> {
+        let run = self.our_run(job).await?;
+        let program = self.prepared().await?.program.clone();
+        let player = Player::new(self.solver.client.clone(), dispute_id, Role::Defender, program, run);
+        match player.turn().await? {
+            Turn::Played(played) => {
+                self.solver.report.played(job.id, dispute_id, &played);
+                Ok(Next::Again)
+            }
+            Turn::Waiting { deadline_s, .. } => {
+                self.wait(job.id, format!("dispute {dispute_id}: the challenger is to move until {deadline_s}"));
+                Ok(Next::Wait)
+            }
+            Turn::Over { .. } => Ok(Next::Again),
+        }
+    }
+}
