@@ -105,8 +105,7 @@ fn place(node: &Node, op: &Operand) -> Place {
             offset: row[0],
             domain: clean(&row[1..=domain.len()], domain),
             fold: clean(&row[1 + domain.len()..], fold),
-            gather: (op.gathers.iter().find(|g| usize::from(g.dim) == dim))
-                .map(|g| (usize::from(g.operand), g.stride)),
+            gather: (op.gathers.iter().find(|g| usize::from(g.dim) == dim)).map(|g| (usize::from(g.operand), g.stride)),
         })
         .collect();
     let address = if rows.iter().all(|r| in_bounds(r, domain, fold)) { linear(&rows) } else { Address::Tested(rows) };

@@ -69,7 +69,8 @@ impl Blocks {
         let fold = node.fold.as_ref().map(|f| {
             let body = registers.compile(&f.body, |i| places.operands[i].fixed, Some(NEXT));
             registers.pin(&body);
-            let combine = if f.combine.is_empty() { Code::default() } else { registers.compile(&f.combine, |_| true, None) };
+            let combine =
+                if f.combine.is_empty() { Code::default() } else { registers.compile(&f.combine, |_| true, None) };
             let length = node.fold_length();
             FoldCode { order: f.order, init: f.init, body: [body.clone(), body.swapped()], combine, length }
         });

@@ -45,7 +45,9 @@ pub enum Error {
     IsaMissing(&'static str),
     /// A thread's floating-point control word would change results (flush to zero, denormals are zero, or another rounding
     /// mode). Some other code in the process set it: reset it before computing.
-    #[error("floating-point control word {0:#x}: flushes subnormals or does not round to nearest even; reset it in the calling thread")]
+    #[error(
+        "floating-point control word {0:#x}: flushes subnormals or does not round to nearest even; reset it in the calling thread"
+    )]
     ControlWord(u64),
     /// An output cannot be allocated. Free memory, or use a larger machine.
     #[error("node {node}: cannot allocate {bytes} bytes for its output")]

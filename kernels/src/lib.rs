@@ -53,6 +53,7 @@ mod access;
 mod blocks;
 mod code;
 mod error;
+mod gemm;
 mod isa;
 mod levels;
 mod memory;

@@ -20,8 +20,17 @@ pub(crate) struct Split {
 impl Split {
     /// For `units` units that take `work` operations in all.
     pub(crate) fn new(units: u64, work: u64, threads: usize) -> Self {
+        Self::cut(units, work, threads, PIECES_PER_THREAD)
+    }
+
+    /// One piece per thread, for work that has a cost per piece.
+    pub(crate) fn coarse(units: u64, work: u64, threads: usize) -> Self {
+        Self::cut(units, work, threads, 1)
+    }
+
+    fn cut(units: u64, work: u64, threads: usize, pieces_per_thread: u64) -> Self {
         let threads = (work / WORK_PER_THREAD).clamp(1, threads as u64).min(units.max(1));
-        let pieces = if threads == 1 { 1 } else { threads * PIECES_PER_THREAD };
+        let pieces = if threads == 1 { 1 } else { threads * pieces_per_thread };
         Self { threads, units: units.div_ceil(pieces).max(1) }
     }
 
@@ -46,7 +55,8 @@ impl Split {
         std::thread::scope(|scope| {
             let others: Vec<_> = (1..self.threads).map(|_| scope.spawn(work)).collect();
             let mine = work();
-            let join = |h: std::thread::ScopedJoinHandle<'_, _>| h.join().unwrap_or_else(|p| std::panic::resume_unwind(p));
+            let join =
+                |h: std::thread::ScopedJoinHandle<'_, _>| h.join().unwrap_or_else(|p| std::panic::resume_unwind(p));
             others.into_iter().map(join).fold(mine, Result::and)
         })
     }

@@ -2,11 +2,21 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    num::NonZeroUsize, ops::ControlFlow, thread::available_parallelism};
+    num::NonZeroUsize,
+    ops::ControlFlow,
+    thread::available_parallelism,
+};
 
 use lockstep_ir::{Node, Program, Source, Tensor, TensorDecl, types::shape_text};
 
-use crate::{Error, Isa, blocks::Blocks, isa::check_control_word, parallel::Split, worker::Worker};
+use crate::{
+    Error, Isa,
+    blocks::Blocks,
+    gemm::{Gemm, GemmWorker, Micro},
+    isa::check_control_word,
+    parallel::Split,
+    worker::Worker,
+};
 
 /// Choices that change speed and never results.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -26,6 +36,8 @@ struct Planned {
     out: TensorDecl,
     sources: Vec<Source>,
     kernel: Blocks,
+    /// The faster way, where the node is a matrix product.
+    gemm: Option<(Gemm, Micro)>,
     /// Outputs that are dropped after this node.
     release: Vec<usize>,
     /// Output whose memory this node takes over.
@@ -66,16 +78,23 @@ impl Plan {
         let isa = options.isa.map_or_else(Isa::detect, Isa::require)?;
         let threads = options.threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
         let Lifetimes { release, reuse, peak_bytes } = Lifetimes::new(program);
-        let plan = |(node, (release, reuse)): (&Node, (Vec<usize>, Option<usize>))| Planned {
-            out: node.out.clone(),
-            sources: node.operands.iter().map(|o| o.source).collect(),
-            kernel: Blocks::new(node),
-            release,
-            reuse,
+        let plan = |(node, (release, reuse)): (&Node, (Vec<usize>, Option<usize>))| {
+            let kernel = Blocks::new(node);
+            let gemm = Micro::new(isa).and_then(|micro| Some((Gemm::find(node, &kernel)?, micro)));
+            let sources = node.operands.iter().map(|o| o.source).collect();
+            Planned { out: node.out.clone(), sources, kernel, gemm, release, reuse }
         };
         let nodes = program.nodes.iter().zip(release.into_iter().zip(reuse)).map(plan).collect();
         let state = program.state.iter().map(|s| (s.decl.clone(), s.next)).collect();
-        Ok(Self { nodes, state, data: program.data.clone(), isa, threads, split_small: options.split_small, peak_bytes })
+        Ok(Self {
+            nodes,
+            state,
+            data: program.data.clone(),
+            isa,
+            threads,
+            split_small: options.split_small,
+            peak_bytes,
+        })
     }
 
     /// Most bytes of node outputs and new state that a step holds at once, beside the tensors it is given.
@@ -88,6 +107,11 @@ impl Plan {
     #[must_use]
     pub fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// The kernel that was chosen for each node: `gemm`, or `blocks` for the evaluator that runs anything.
+    pub fn kernels(&self) -> impl Iterator<Item = &'static str> {
+        self.nodes.iter().map(|n| if n.gemm.is_some() { "gemm" } else { "blocks" })
     }
 
     /// Runs one step: the state after it.
@@ -164,6 +188,16 @@ impl Plan {
         let (kernel, size) = (&node.kernel, node.out.dtype.size());
         let elements = (out.len() / size) as u64;
         let work = if self.split_small { u64::MAX } else { elements.saturating_mul(kernel.work) };
+        if let Some((gemm, micro)) = &node.gemm {
+            let row_bytes = gemm.n as usize * size;
+            // A multiply-add is far cheaper in a tile than the evaluator's operations are.
+            let work = if self.split_small { work } else { work / 32 };
+            let split = Split::coarse(elements / gemm.n, work, self.threads);
+            return split.run(out, split.units as usize * row_bytes, || {
+                let mut worker = GemmWorker::new(gemm, kernel, self.isa, *micro, operands);
+                move |piece, bytes: &mut [u8]| worker.evaluate(piece * split.units, bytes)
+            });
+        }
         let split = Split::new(elements, work, self.threads);
         split.run(out, split.units as usize * size, || {
             let mut worker = Worker::new(kernel, self.isa, operands);

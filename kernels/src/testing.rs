@@ -49,9 +49,30 @@ impl Rng {
 
 /// Values that break things, of every type.
 const F32_EDGES: [u32; 24] = [
-    0, 0x8000_0000, 1, 0x8000_0001, 0x007f_ffff, 0x0080_0000, 0x8080_0000, 0x7f7f_ffff, 0xff7f_ffff, 0x7f80_0000,
-    0xff80_0000, 0x7fc0_0000, 0x3f80_0000, 0xbf80_0000, 0x3f80_0001, 0x3f7f_ffff, 0x4b00_0000, 0x4f00_0000, 0x4f80_0000,
-    0xcf00_0000, 0x3f00_0000, 0xbe99_999a, 0x3380_0000, 0x0000_4000,
+    0,
+    0x8000_0000,
+    1,
+    0x8000_0001,
+    0x007f_ffff,
+    0x0080_0000,
+    0x8080_0000,
+    0x7f7f_ffff,
+    0xff7f_ffff,
+    0x7f80_0000,
+    0xff80_0000,
+    0x7fc0_0000,
+    0x3f80_0000,
+    0xbf80_0000,
+    0x3f80_0001,
+    0x3f7f_ffff,
+    0x4b00_0000,
+    0x4f00_0000,
+    0x4f80_0000,
+    0xcf00_0000,
+    0x3f00_0000,
+    0xbe99_999a,
+    0x3380_0000,
+    0x0000_4000,
 ];
 const INTEGER_EDGES: [u32; 12] =
     [0, 1, 2, 0xffff_ffff, 0x8000_0000, 0x7fff_ffff, 31, 32, 33, 0xffff_ff80, 127, 0x0100_0000];
@@ -62,7 +83,7 @@ pub fn value(rng: &mut Rng, ty: Ty) -> u32 {
     match (ty, rng.below(8)) {
         (Ty::F32, 0) => rng.pick(&F32_EDGES),
         (Ty::F32, 1) => canonical(bits),
-        (Ty::F32, 2) => (bits & 0x807f_ffff) | 0x0080_0000 * (bits >> 23 & 3),
+        (Ty::F32, 2) => (bits & 0x807f_ffff) | (0x0080_0000 * (bits >> 23 & 3)),
         (Ty::F32, _) => ((bits as i32 as f32) / 1_073_741_824.0).to_bits(),
         (_, 0) => rng.pick(&INTEGER_EDGES),
         (_, 1 | 2) => bits,
@@ -87,7 +108,7 @@ fn factor(rng: &mut Rng, n: u64, rank: usize) -> Vec<u32> {
     let mut shape = Vec::new();
     let mut left = n;
     for _ in 0..rank.saturating_sub(1) {
-        let divisors: Vec<u64> = (1..=left.min(300)).filter(|d| left % d == 0).collect();
+        let divisors: Vec<u64> = (1..=left.min(300)).filter(|d| left.is_multiple_of(*d)).collect();
         let d = rng.pick(&divisors);
         shape.push(d as u32);
         left /= d;
@@ -164,7 +185,10 @@ fn some_decl(rng: &mut Rng, elements: u64) -> TensorDecl {
     let limit = rng.pick(&[1, 7, 40, 300, elements]).min(elements);
     let n = 1 + rng.below(limit as usize) as u64;
     let rank = some_rank(rng);
-    TensorDecl { dtype: rng.pick(&[DType::F32, DType::F32, DType::F32, DType::I32, DType::U32, DType::I8, DType::Bf16]), shape: factor(rng, n, rank) }
+    TensorDecl {
+        dtype: rng.pick(&[DType::F32, DType::F32, DType::F32, DType::I32, DType::U32, DType::I8, DType::Bf16]),
+        shape: factor(rng, n, rank),
+    }
 }
 
 fn fold_length(rng: &mut Rng, limit: u64) -> u64 {
@@ -196,7 +220,8 @@ pub fn node(rng: &mut Rng, p: &Program, size: Size) -> Node {
     }
     let mut node = Node { out, domain, operands, fold: None, finish: Vec::new() };
     let loads: Vec<usize> = (0..node.operands.len()).collect();
-    let finish_loads: Vec<usize> = (loads.iter().copied()).filter(|&i| loadable_in_finish(&node, &factors, i)).collect();
+    let finish_loads: Vec<usize> =
+        (loads.iter().copied()).filter(|&i| loadable_in_finish(&node, &factors, i)).collect();
     if folded {
         node.fold = Some(some_fold(rng, &node, factors, k, &loads));
     }
@@ -210,7 +235,8 @@ pub fn node(rng: &mut Rng, p: &Program, size: Size) -> Node {
 
 fn loadable_in_finish(node: &Node, factors: &[u32], i: usize) -> bool {
     let width = 1 + node.domain.len() + factors.len();
-    let fixed = |op: &Operand| op.access.chunks_exact(width).all(|r| r[1 + node.domain.len()..].iter().all(|&c| c == 0));
+    let fixed =
+        |op: &Operand| op.access.chunks_exact(width).all(|r| r[1 + node.domain.len()..].iter().all(|&c| c == 0));
     let op = &node.operands[i];
     !op.skip && fixed(op) && op.gathers.iter().all(|g| fixed(&node.operands[usize::from(g.operand)]))
 }
@@ -282,7 +308,11 @@ fn operand(rng: &mut Rng, p: &Program, domain: &[u32], factors: &[u32], before: 
     let mut gathers = Vec::new();
     for dim in 0..view.len() {
         if !indices.is_empty() && rng.one_in(3) {
-            gathers.push(Gather { dim: dim as u8, operand: rng.pick(&indices) as u8, stride: rng.pick(&[1, 1, -1, 2]) });
+            gathers.push(Gather {
+                dim: dim as u8,
+                operand: rng.pick(&indices) as u8,
+                stride: rng.pick(&[1, 1, -1, 2]),
+            });
         }
     }
     let fill = value(rng, decl.dtype.ty());

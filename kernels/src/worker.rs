@@ -107,6 +107,11 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// Elements from `first` that are evaluated together, at most `limit`.
+    pub(crate) fn block(&self, first: u64, limit: u64) -> usize {
+        self.node.block(first, limit)
+    }
+
     /// Evaluates `finish` for elements whose folded values are `acc`.
     pub(crate) fn finish_folded(&mut self, first: u64, acc: &[u32], out: &mut [u8]) {
         self.regs[ACC as usize].0[..acc.len()].copy_from_slice(acc);
@@ -348,11 +353,7 @@ impl<'a> Worker<'a> {
         }
         let t = &self.tables[operand];
         let differ = self.sub > 1;
-        let lanes = Lanes {
-            pattern: t.pattern,
-            offsets: if differ { &t.lanes } else { &t.outputs },
-            shift: t.shift,
-        };
+        let lanes = Lanes { pattern: t.pattern, offsets: if differ { &t.lanes } else { &t.outputs }, shift: t.shift };
         if self.masked && differ && !place.fixed {
             with_elements(place.dtype, bytes, LoadActive { lanes, active: &self.active.0, dst });
         } else {
@@ -434,6 +435,7 @@ fn place_lanes(table: &mut Table, fold: &[i64], digits: &[u64], outputs: usize, 
     for &start in &table.outputs[..outputs] {
         table.lanes.extend(parts.iter().map(|&p| start.wrapping_add(p)));
     }
-    let runs = !fixed && sub % LANES == 0 && parts.chunks(LANES).all(|c| c.windows(2).all(|w| w[1] - w[0] == 1));
+    let runs =
+        !fixed && sub.is_multiple_of(LANES) && parts.chunks(LANES).all(|c| c.windows(2).all(|w| w[1] - w[0] == 1));
     table.pattern = if runs { Pattern::Runs } else { Pattern::Table };
 }

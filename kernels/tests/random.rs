@@ -1,4 +1,5 @@
 //! Random valid programs, bit for bit against the reference evaluator, on every instruction set and with one and two threads.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::{num::NonZeroUsize, ops::ControlFlow};
 
@@ -16,7 +17,13 @@ fn compare(seed: u64, p: &Program, state: &[Tensor], data: &[Tensor]) {
             let plan = Plan::with(p, options).unwrap();
             let mut seen = 0;
             let traced = plan.trace(state, data, |i, out| {
-                assert_same(out, &expected.trace[i], &format!("seed {seed}, node {i}, {isa:?}, {threads} threads"), p, i);
+                assert_same(
+                    out,
+                    &expected.trace[i],
+                    &format!("seed {seed}, node {i}, {isa:?}, {threads} threads"),
+                    p,
+                    i,
+                );
                 seen += 1;
                 ControlFlow::<()>::Continue(())
             });

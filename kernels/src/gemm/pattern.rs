@@ -1,0 +1,114 @@
+//! Which nodes are matrix products.
+
+use lockstep_ir::{DType, Node, Order, scalar::Op};
+
+use crate::{
+    access::{Address, Places},
+    blocks::Blocks,
+    code::{ACC, Code, RHS},
+};
+
+/// One factor: how its elements are addressed.
+#[derive(Clone, Debug)]
+pub(crate) struct Factor {
+    pub(crate) operand: usize,
+    pub(crate) dtype: DType,
+    pub(crate) base: i64,
+    pub(crate) batch: Vec<i64>,
+    /// Per row coordinate for the left factor, per column coordinate for the right one.
+    pub(crate) outer: Vec<i64>,
+    pub(crate) k: Vec<i64>,
+}
+
+/// A node that is a batch of products of an `m × k` and a `k × n` matrix, row-major in its output.
+#[derive(Clone, Debug)]
+pub(crate) struct Gemm {
+    pub(crate) m: u64,
+    pub(crate) n: u64,
+    pub(crate) k: u64,
+    pub(crate) batch_sizes: Vec<u64>,
+    pub(crate) m_sizes: Vec<u64>,
+    pub(crate) n_sizes: Vec<u64>,
+    pub(crate) k_sizes: Vec<u64>,
+    pub(crate) init: u32,
+    pub(crate) a: Factor,
+    pub(crate) b: Factor,
+    /// `finish` stores the folded value as `f32`.
+    pub(crate) plain: bool,
+}
+
+/// Longest fold whose block results fold in one more level.
+const TWO_LEVELS: u64 = 65_536;
+
+impl Gemm {
+    /// Recognises a matrix product in a compiled node.
+    pub(crate) fn find(node: &Node, blocks: &Blocks) -> Option<Self> {
+        let fold = blocks.fold.as_ref()?;
+        let adds = fold.combine.steps.is_empty() || is_sum(&fold.combine);
+        if fold.order != Order::Chain || fold.length > TWO_LEVELS || !adds {
+            return None;
+        }
+        let (x, y) = factors(&fold.body[0])?;
+        let (x, y) = (linear(&blocks.places, x)?, linear(&blocks.places, y)?);
+        let sizes = &blocks.places.domain;
+        let (x, y) = (&x, &y);
+        // The right factor owns the innermost output dimensions.
+        let (a, b) = [(x, y), (y, x)].into_iter().find(|(a, b)| owned(&b.domain, &a.domain) > 0)?;
+        let inner = sizes.len() - owned(&b.domain, &a.domain);
+        let rows = owned(&a.domain[..inner], &b.domain[..inner]);
+        let batch = inner - rows;
+        let factor = |f: &LinearOperand, outer: std::ops::Range<usize>| Factor {
+            operand: f.operand,
+            dtype: f.dtype,
+            base: f.base,
+            batch: f.domain[..batch].to_vec(),
+            outer: f.domain[outer].to_vec(),
+            k: f.fold.clone(),
+        };
+        (rows > 0).then(|| Self {
+            m: sizes[batch..inner].iter().product(),
+            n: sizes[inner..].iter().product(),
+            k: fold.length,
+            batch_sizes: sizes[..batch].to_vec(),
+            m_sizes: sizes[batch..inner].to_vec(),
+            n_sizes: sizes[inner..].to_vec(),
+            k_sizes: blocks.places.fold.clone(),
+            init: fold.init,
+            a: factor(a, batch..inner),
+            b: factor(b, inner..sizes.len()),
+            plain: node.out.dtype == DType::F32 && blocks.finish.steps.is_empty() && blocks.finish.result == ACC,
+        })
+    }
+}
+
+/// The operands of `fma(load, load, acc)`.
+fn factors(body: &Code) -> Option<(usize, usize)> {
+    let [step] = body.steps[..] else { return None };
+    let operand = |r: u32| body.loads.iter().find(|l| l.0 == r).map(|l| l.1);
+    (step.op == Op::Fma && step.c == ACC).then_some(())?;
+    Some((operand(step.a)?, operand(step.b)?))
+}
+
+fn is_sum(combine: &Code) -> bool {
+    let [step] = combine.steps[..] else { return false };
+    step.op == Op::FAdd && [(ACC, RHS), (RHS, ACC)].contains(&(step.a, step.b))
+}
+
+struct LinearOperand {
+    operand: usize,
+    dtype: DType,
+    base: i64,
+    domain: Vec<i64>,
+    fold: Vec<i64>,
+}
+
+fn linear(places: &Places, operand: usize) -> Option<LinearOperand> {
+    let place = &places.operands[operand];
+    let Address::Linear { base, domain, fold } = &place.address else { return None };
+    Some(LinearOperand { operand, dtype: place.dtype, base: *base, domain: domain.clone(), fold: fold.clone() })
+}
+
+/// How many of the last dimensions move `mine` and leave `other` where it is.
+fn owned(mine: &[i64], other: &[i64]) -> usize {
+    mine.iter().zip(other).rev().take_while(|&(&m, &o)| m != 0 && o == 0).count()
+}

@@ -1,0 +1,144 @@
+//! Matrix products in every layout, bit for bit against the reference evaluator.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::num::NonZeroUsize;
+
+use lockstep_ir::{
+    DType, Order, Program, Tensor,
+    build::{BuildError, Draft, Index, NodeBuilder, ProgramBuilder, TensorRef, at, k, o},
+    eval,
+    expr::{Expr, acc, coord, f, load, max, rhs},
+    validate::{Invalid, Rule},
+};
+use lockstep_kernels::{
+    Isa, Options, Plan,
+    testing::{Rng, inputs},
+};
+
+/// A batched product with its factors laid out in any order of dimensions.
+struct Case {
+    batch: u32,
+    m: u32,
+    n: u32,
+    k: u32,
+}
+
+/// A tensor over the named dimensions in random order, some of them reversed, and its coordinates.
+fn factor(rng: &mut Rng, p: &mut ProgramBuilder, dims: &[(u32, Index)]) -> (TensorRef, Vec<Index>) {
+    let mut order: Vec<usize> = (0..dims.len()).collect();
+    for i in (1..order.len()).rev() {
+        order.swap(i, rng.below(i + 1));
+    }
+    let shape: Vec<u32> = order.iter().map(|&i| dims[i].0).collect();
+    let mut index = |i: &usize| {
+        let (extent, x) = &dims[*i];
+        if rng.one_in(6) { x.clone() * -1 + at(i64::from(*extent) - 1) } else { x.clone() }
+    };
+    let coordinates = order.iter().map(&mut index).collect();
+    let dtype = rng.pick(&[DType::F32, DType::F32, DType::Bf16]);
+    (p.data(dtype, &shape), coordinates)
+}
+
+fn finish(rng: &mut Rng) -> (DType, Expr) {
+    match rng.below(5) {
+        0 => (DType::Bf16, acc()),
+        1 => (DType::I8, acc().to_i32()),
+        2 => (DType::F32, max(&(acc() + load(2)), &f(0.0))),
+        3 => (DType::U32, acc().to_bits() + coord(1)),
+        _ => (DType::F32, acc()),
+    }
+}
+
+/// `None` if it cannot be judged: a factor whose fold is not contiguous in its tensor can touch too many chunks.
+fn program(rng: &mut Rng, c: &Case) -> Option<Program> {
+    let mut p = ProgramBuilder::new();
+    let s = p.state(DType::F32, &[1]);
+    let dim = |n: u32, x: Index| (n, x);
+    let batched = |rng: &mut Rng, mut dims: Vec<(u32, Index)>| {
+        if !rng.one_in(4) {
+            dims.push(dim(c.batch, o(0)));
+        }
+        dims
+    };
+    let dims = batched(rng, vec![dim(c.m, o(1)), dim(c.k, k(0))]);
+    let (a, a_at) = factor(rng, &mut p, &dims);
+    let dims = batched(rng, vec![dim(c.k, k(0)), dim(c.n, o(2))]);
+    let (b, b_at) = factor(rng, &mut p, &dims);
+    let bias = p.data(DType::F32, &[c.n]);
+    let (dtype, finish) = finish(rng);
+    let uses_bias = dtype == DType::F32
+        && finish.compile(&lockstep_ir::expr::Types { loads: &[], acc: Some(lockstep_ir::Ty::F32) }).is_err();
+    let (x, y) = if rng.one_in(2) { (0, 1) } else { (1, 0) };
+    let init = if rng.one_in(3) { -0.0 } else { 0.25 };
+    let mut node = NodeBuilder::new(dtype, &[c.batch, c.m, c.n]).operand(a.at(a_at)).operand(b.at(b_at));
+    if uses_bias {
+        node = node.operand(bias.at([o(2)]));
+    }
+    let combine = if rng.one_in(2) { acc() + rhs() } else { rhs() + acc() };
+    let draft: Draft =
+        node.fold(&[c.k], Order::Chain, f(init), load(x).fma(&load(y), &acc())).combine(combine).finish(finish);
+    p.node(draft).unwrap();
+    p.keep(&s);
+    match p.build() {
+        Ok(program) => Some(program),
+        Err(BuildError::Invalid(Invalid::Node { rule: Rule::Chunks { .. }, .. })) => None,
+        Err(e) => panic!("{e}"),
+    }
+}
+
+fn compare(seed: u64, p: &Program) {
+    let mut rng = Rng::new(seed ^ 0x5eed);
+    let (state, data) = inputs(&mut rng, p);
+    let expected: &Tensor = &eval::step(p, &state, &data).unwrap().trace[0];
+    for isa in Isa::ALL.into_iter().filter(|i| i.is_available()) {
+        for threads in [1, 2] {
+            let options = Options { isa: Some(isa), threads: NonZeroUsize::new(threads), split_small: true };
+            let plan = Plan::with(p, options).unwrap();
+            if isa != Isa::Portable && p.nodes[0].fold_length() > 1 && p.nodes[0].domain.iter().skip(1).all(|&n| n > 1)
+            {
+                assert_eq!(plan.kernels().collect::<Vec<_>>(), ["gemm"], "seed {seed}");
+            }
+            let mut output = None;
+            let _ = plan.trace(&state, &data, |_, t| {
+                std::ops::ControlFlow::Break::<()>({
+                    output = Some(t.clone());
+                })
+            });
+            assert!(output.as_ref() == Some(expected), "seed {seed}, {isa:?}, {threads} threads\n{:#?}", p.nodes[0]);
+        }
+    }
+}
+
+#[test]
+fn every_layout() {
+    let mut compared = 0;
+    for seed in 0..400 {
+        let mut rng = Rng::new(seed);
+        let size = |rng: &mut Rng| rng.pick(&[1, 2, 5, 6, 7, 12, 13, 16, 17, 31, 33]);
+        let c = Case {
+            batch: rng.pick(&[1, 1, 2, 3]),
+            m: size(&mut rng),
+            n: size(&mut rng),
+            k: rng.pick(&[1, 2, 3, 8, 17, 40]),
+        };
+        if let Some(p) = program(&mut rng, &c) {
+            compare(seed, &p);
+            compared += 1;
+        }
+    }
+    assert!(compared > 150, "only {compared} programs could be judged");
+}
+
+#[test]
+fn deep_products() {
+    let mut compared = 0;
+    for seed in 1000..1060 {
+        let mut rng = Rng::new(seed);
+        let c = Case { batch: 1, m: rng.pick(&[3, 7]), n: rng.pick(&[2, 18]), k: rng.pick(&[255, 256, 257, 512, 700]) };
+        if let Some(p) = program(&mut rng, &c) {
+            compare(seed, &p);
+            compared += 1;
+        }
+    }
+    assert!(compared > 10, "only {compared} programs could be judged");
+}
