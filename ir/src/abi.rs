@@ -3,7 +3,7 @@
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 
 use alloy_primitives::{B256, Bytes, keccak256};
-use alloy_sol_types::{SolValue, sol};
+use alloy_sol_types::{SolValue, abi::AbiDecoderConfig, sol};
 
 use crate::{
     program::{self, Fold, Order, Source, VERSION},
@@ -87,7 +87,9 @@ fn decode<T: SolValue + From<<T::SolType as alloy_sol_types::SolType>::RustType>
     if bytes.len() > MAX_ENCODED_BYTES {
         return Err(DecodeError::TooLong(bytes.len()));
     }
-    let value = T::abi_decode_validate(bytes)
+    // Strict: the only layout is the encoder's, so nothing is read twice and memory grows with the input alone.
+    let config = AbiDecoderConfig::new().strict(true).memory_limit(8 * bytes.len());
+    let value = T::abi_decode_with_config(bytes, config)
         .map_err(|e| DecodeError::Abi { what, reason: alloc::string::ToString::to_string(&e) })?;
     if value.abi_encode() == bytes { Ok(value) } else { Err(DecodeError::NotCanonical(what)) }
 }

@@ -47,7 +47,9 @@ impl Add for Index {
         sum.o.extend(b.o);
         sum.k.extend(b.k);
         sum.gathers.extend(b.gathers);
-        sum.overflow = sum.overflow || b.overflow;
+        if b.overflow {
+            sum.overflow = true;
+        }
         sum
     }
 }
@@ -70,7 +72,9 @@ impl Mul<i64> for Index {
         for number in numbers {
             let overflow;
             (*number, overflow) = number.overflowing_mul(by);
-            self.overflow = self.overflow || overflow;
+            if overflow {
+                self.overflow = true;
+            }
         }
         self
     }
