@@ -59,7 +59,9 @@ impl Add<i64> for Index {
     fn add(mut self, b: i64) -> Self {
         let (offset, overflow) = self.offset.overflowing_add(b);
         self.offset = offset;
-        self.overflow |= overflow;
+        if overflow {
+            self.overflow = true;
+        }
         self
     }
 }
