@@ -214,7 +214,7 @@ impl Fetcher {
     async fn from_mirror(&self, mirror: &str, mut part: Part) -> Result<(Part, Option<MirrorError>), ArtifactError> {
         let url = match artifact_url(mirror, part.item()) {
             Ok(url) => url,
-            Err(fault) => return Ok((part, Some(MirrorError { url: mirror.to_owned(), fault }))),
+            Err(fault) => return Ok((part, Some(MirrorError { url: quoted(mirror), fault }))),
         };
         let failed = |fault| Some(MirrorError { url: public(&url), fault });
         let mut attempts = 0;
@@ -292,6 +292,11 @@ fn artifact_url(mirror: &str, item: &Item) -> Result<Url, MirrorFault> {
     path.pop_if_empty().extend([item.kind.as_str(), &item.root.to_string()]);
     drop(path);
     Ok(url)
+}
+
+/// What is no URL, for a message: it may come from the chain, so it may be long or hold control characters.
+fn quoted(text: &str) -> String {
+    format!("`{}`", text.chars().take(200).collect::<String>().escape_debug())
 }
 
 /// The URL without what may be secret in it: user name, password and query.

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 /// What it does with one request.
 #[derive(Clone, Copy, Debug)]
-pub enum Act {
+pub(crate) enum Act {
     /// Sends what was asked for.
     Whole,
     /// Sends everything, whatever range was asked for.
@@ -33,7 +33,7 @@ pub enum Act {
 }
 
 /// Serves the same bytes for every path. Stops when dropped.
-pub struct Mirror {
+pub(crate) struct Mirror {
     address: SocketAddr,
     starts: Arc<Mutex<Vec<usize>>>,
     task: JoinHandle<()>,
@@ -41,7 +41,7 @@ pub struct Mirror {
 
 impl Mirror {
     /// Answers the first requests as `acts` say, and none after that.
-    pub async fn start(bytes: Vec<u8>, acts: impl IntoIterator<Item = Act>) -> Self {
+    pub(crate) async fn start(bytes: Vec<u8>, acts: impl IntoIterator<Item = Act>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let starts = Arc::new(Mutex::new(vec![]));
@@ -58,12 +58,12 @@ impl Mirror {
         Self { address, starts, task }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// First byte asked for by each request.
-    pub fn starts(&self) -> Vec<usize> {
+    pub(crate) fn starts(&self) -> Vec<usize> {
         self.starts.lock().unwrap().clone()
     }
 }
@@ -148,7 +148,9 @@ async fn head(stream: &mut TcpStream, len: usize, start: usize) -> std::io::Resu
         format!("HTTP/1.1 200 OK\r\ncontent-length: {rest}\r\nconnection: close\r\n\r\n")
     } else {
         let range = format!("bytes {start}-{}/{len}", len - 1);
-        format!("HTTP/1.1 206 Partial Content\r\ncontent-length: {rest}\r\ncontent-range: {range}\r\nconnection: close\r\n\r\n")
+        format!(
+            "HTTP/1.1 206 Partial Content\r\ncontent-length: {rest}\r\ncontent-range: {range}\r\nconnection: close\r\n\r\n"
+        )
     };
     stream.write_all(text.as_bytes()).await
 }
