@@ -132,8 +132,8 @@ impl Arbiter {
             let mut run = run.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let step = state.first_step;
             if state.phase == Phase::JudgeState {
-                let right = run.tensor(TensorSet::State { steps: step + 1 }, state.index as u32);
-                let root = lockstep_commit::roots::root_of_tensor(&right?);
+                let right = run.tensor(TensorSet::State { steps: step + 1 }, state.index as u32)?;
+                let root = lockstep_commit::roots::root_of_tensor(&right);
                 let who = if root == state.cursor { "the solver is right" } else { "the challenger is right" };
                 return Ok(format!("state tensor s{} after step {step}: should be {root}, the solver says {}: {who}", state.index, state.cursor));
             }

@@ -6,7 +6,7 @@ use lockstep_dispute::Side;
 use lockstep_sdk::{
     client::{Job, JobSpec, JobStatus, Schedule},
     deploy::FEE_BPS,
-    run::Fault,
+    run::{Fault, Run},
 };
 
 use super::{
@@ -44,7 +44,7 @@ impl Act {
         let started = Instant::now();
         let before_wei = world.balances_wei().await?;
         let spec = world.spec()?;
-        let fault = fault(world);
+        let fault = fault(world)?;
         let (solver, accuser) = match self {
             Self::Honest => (Party::Solver, None),
             Self::Cheat => (Party::Cheat, None),
@@ -155,8 +155,9 @@ async fn over(world: &World, job_id: u64) -> Result<Job, Failure> {
     Err(Failure::new(format!("job {job_id} is not over after {} s", ACT_LIMIT.as_secs())))
 }
 
-/// Where the seed puts the altered number: any step, any node, any element of its output, any low bit.
-fn fault(world: &World) -> Fault {
+/// Where the seed puts the altered number: any step, any node, any element of its output, any low bit, as long as the next
+/// checkpoint is another one for it. (A bit of a unit that is switched off changes nothing, and is no lie.)
+fn fault(world: &World) -> Result<Fault, Failure> {
     let mut word = world.seed;
     let mut below = |n: u64| {
         // SplitMix64 (Steele, Lea, Flood 2014).
@@ -165,10 +166,25 @@ fn fault(world: &World) -> Fault {
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % n.max(1)
     };
-    let nodes = &world.job.program.nodes;
-    let node = below(nodes.len() as u64) as u32;
-    let element = below(nodes[node as usize].out.elements().unwrap_or(1));
-    Fault::Node { step: below(u64::from(world.job.steps)), node, element, flip: 1 << below(8) }
+    let job = &world.job;
+    let step = below(u64::from(job.steps));
+    let per_checkpoint = world.terms().steps_per_checkpoint;
+    let checkpoint = ((step / per_checkpoint + 1) * per_checkpoint).min(u64::from(job.steps));
+    let honest = Run::new(&job.program, job.data.clone(), 0, job.state.clone())?.checkpoint(step)?;
+    let after = |fault| -> Result<_, Failure> {
+        let mut run = Run::new(&job.program, job.data.clone(), step, honest.clone())?.with_fault(fault);
+        Ok(run.checkpoint(checkpoint)?)
+    };
+    let right = after(None)?;
+    for _ in 0..1000 {
+        let node = below(job.program.nodes.len() as u64) as u32;
+        let element = below(job.program.nodes[node as usize].out.elements().unwrap_or(1));
+        let fault = Fault::Node { step, node, element, flip: 1 << below(8) };
+        if after(Some(fault))? != right {
+            return Ok(fault);
+        }
+    }
+    Err(Failure::new(format!("seed {} finds no number whose change shows; try another seed", world.seed)))
 }
 
 fn describe(fault: Fault, world: &World) -> String {
