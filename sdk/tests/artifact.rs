@@ -1,5 +1,7 @@
 //! Artifacts: kept on disk, served, fetched from mirrors that break and lie.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where something unexpected happens")]
+
 #[path = "artifact/mirror.rs"]
 mod mirror;
 

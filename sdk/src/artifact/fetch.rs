@@ -183,7 +183,7 @@ impl Fetcher {
         let mut failures = vec![];
         for mirror in mirrors {
             part.next_source();
-            let (returned, outcome) = self.from_mirror(mirror.as_ref(), part).await?;
+            let (returned, outcome) = self.try_mirror(mirror.as_ref(), part).await?;
             part = returned;
             match outcome {
                 None => return Ok(()),
@@ -211,7 +211,7 @@ impl Fetcher {
     }
 
     /// Tries one mirror until the artifact is in the store or the mirror has failed for good.
-    async fn from_mirror(&self, mirror: &str, mut part: Part) -> Result<(Part, Option<MirrorError>), ArtifactError> {
+    async fn try_mirror(&self, mirror: &str, mut part: Part) -> Result<(Part, Option<MirrorError>), ArtifactError> {
         let url = match artifact_url(mirror, part.item()) {
             Ok(url) => url,
             Err(fault) => return Ok((part, Some(MirrorError { url: quoted(mirror), fault }))),
