@@ -52,6 +52,7 @@
 mod access;
 mod blocks;
 mod code;
+mod elide;
 mod error;
 mod gemm;
 mod isa;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    convert::Infallible,
     num::NonZeroUsize,
     ops::ControlFlow,
     thread::available_parallelism,
@@ -12,6 +13,7 @@ use lockstep_ir::{Node, Program, Source, Tensor, TensorDecl, types::shape_text};
 use crate::{
     Error, Isa,
     blocks::Blocks,
+    elide::elide,
     gemm::{Gemm, GemmWorker, Micro},
     isa::check_control_word,
     parallel::Split,
@@ -33,6 +35,7 @@ pub struct Options {
 /// One node, ready to run.
 #[derive(Debug)]
 struct Planned {
+    number: usize,
     out: TensorDecl,
     sources: Vec<Source>,
     kernel: Blocks,
@@ -47,7 +50,10 @@ struct Planned {
 /// A validated program, compiled for this machine. Cheap to share between threads; holds no tensors.
 #[derive(Debug)]
 pub struct Plan {
+    /// Every node, as the program has it.
     nodes: Vec<Planned>,
+    /// What a step runs, if it is not all nodes as they are: see [`crate::elide`].
+    short: Option<Vec<Planned>>,
     state: Vec<(TensorDecl, Source)>,
     data: Vec<TensorDecl>,
     isa: Isa,
@@ -77,17 +83,14 @@ impl Plan {
         lockstep_ir::validate(program)?;
         let isa = options.isa.map_or_else(Isa::detect, Isa::require)?;
         let threads = options.threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-        let Lifetimes { release, reuse, peak_bytes } = Lifetimes::new(program);
-        let plan = |(node, (release, reuse)): (&Node, (Vec<usize>, Option<usize>))| {
-            let kernel = Blocks::new(node);
-            let gemm = Micro::new(isa).and_then(|micro| Some((Gemm::find(node, &kernel)?, micro)));
-            let sources = node.operands.iter().map(|o| o.source).collect();
-            Planned { out: node.out.clone(), sources, kernel, gemm, release, reuse }
-        };
-        let nodes = program.nodes.iter().zip(release.into_iter().zip(reuse)).map(plan).collect();
+        let micro = Micro::new(isa);
+        let (nodes, peak_bytes) = schedule(program, &vec![true; program.nodes.len()], micro);
+        let short = elide(program, |node| node.fold.is_none() || micro.is_some() && is_gemm(node))
+            .map(|e| schedule(&e.program, &e.needed, micro).0);
         let state = program.state.iter().map(|s| (s.decl.clone(), s.next)).collect();
         Ok(Self {
             nodes,
+            short,
             state,
             data: program.data.clone(),
             isa,
@@ -114,13 +117,20 @@ impl Plan {
         self.nodes.iter().map(|n| if n.gemm.is_some() { "gemm" } else { "blocks" })
     }
 
+    /// How many nodes a step leaves out, because their readers can read what they were copied from, or nobody reads them.
+    #[must_use]
+    pub fn left_out(&self) -> usize {
+        self.short.as_ref().map_or(0, |s| self.nodes.len() - s.len())
+    }
+
     /// Runs one step: the state after it.
     ///
     /// # Errors
     /// The tensors are not those that the program declares, an output cannot be allocated, or the thread's floating-point control word
     /// is wrong.
     pub fn step(&self, state: &[Tensor], data: &[Tensor]) -> Result<Vec<Tensor>, Error> {
-        match self.trace(state, data, |_, _| ControlFlow::<std::convert::Infallible>::Continue(()))? {
+        let nodes = self.short.as_ref().unwrap_or(&self.nodes);
+        match self.walk(nodes, state, data, |_, _| ControlFlow::<Infallible>::Continue(()))? {
             ControlFlow::Continue(state) => Ok(state),
             ControlFlow::Break(never) => match never {},
         }
@@ -135,12 +145,23 @@ impl Plan {
         &self,
         state: &[Tensor],
         data: &[Tensor],
+        visit: impl FnMut(usize, &mut Tensor) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B, Vec<Tensor>>, Error> {
+        self.walk(&self.nodes, state, data, visit)
+    }
+
+    fn walk<B>(
+        &self,
+        nodes: &[Planned],
+        state: &[Tensor],
+        data: &[Tensor],
         mut visit: impl FnMut(usize, &mut Tensor) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B, Vec<Tensor>>, Error> {
         self.check_declarations(state, data)?;
         check_control_word()?;
         let mut made: Vec<Option<Tensor>> = (0..self.nodes.len()).map(|_| None).collect();
-        for (number, node) in self.nodes.iter().enumerate() {
+        for node in nodes {
+            let number = node.number;
             let reused = node.reuse.and_then(|i| made[i].take());
             let mut out = reused.map_or_else(|| allocate(number, &node.out), Ok)?;
             let operands: Option<Vec<&[u8]>> =
@@ -239,6 +260,23 @@ fn find<'a>(source: Source, state: &'a [Tensor], data: &'a [Tensor], made: &'a [
     }
 }
 
+fn is_gemm(node: &Node) -> bool {
+    Gemm::find(node, &Blocks::new(node)).is_some()
+}
+
+/// The `needed` nodes, compiled, and the most memory that they need at once.
+fn schedule(program: &Program, needed: &[bool], micro: Option<Micro>) -> (Vec<Planned>, u64) {
+    let Lifetimes { release, reuse, peak_bytes } = Lifetimes::new(program, needed);
+    let plan = |((number, node), (release, reuse)): ((usize, &Node), (Vec<usize>, Option<usize>))| {
+        let kernel = Blocks::new(node);
+        let gemm = micro.and_then(|micro| Some((Gemm::find(node, &kernel)?, micro)));
+        let sources = node.operands.iter().map(|o| o.source).collect();
+        Planned { number, out: node.out.clone(), sources, kernel, gemm, release, reuse }
+    };
+    let all = program.nodes.iter().enumerate().zip(release.into_iter().zip(reuse));
+    (all.filter(|((i, _), _)| needed[*i]).map(plan).collect(), peak_bytes)
+}
+
 /// How long each output lives, and which memory is used again.
 struct Lifetimes {
     /// For each node, the outputs that are dropped after it.
@@ -249,12 +287,12 @@ struct Lifetimes {
 }
 
 impl Lifetimes {
-    fn new(program: &Program) -> Self {
-        let dead = dead_after(program);
+    fn new(program: &Program, needed: &[bool]) -> Self {
+        let dead = dead_after(program, needed);
         let n = program.nodes.len();
         let mut reuse = vec![None; n];
         let mut waiting: HashMap<&TensorDecl, Vec<usize>> = HashMap::new();
-        for number in 0..n {
+        for number in (0..n).filter(|&i| needed[i]) {
             reuse[number] = waiting.get_mut(&program.nodes[number].out).and_then(Vec::pop);
             for &d in &dead[number] {
                 waiting.entry(&program.nodes[d].out).or_default().push(d);
@@ -263,15 +301,15 @@ impl Lifetimes {
         let taken: BTreeSet<usize> = reuse.iter().flatten().copied().collect();
         let kept = |list: Vec<usize>| list.into_iter().filter(|d| !taken.contains(d)).collect();
         let release: Vec<Vec<usize>> = dead.into_iter().map(kept).collect();
-        let peak_bytes = peak_bytes(program, &release, &reuse);
+        let peak_bytes = peak_bytes(program, needed, &release, &reuse);
         Self { release, reuse, peak_bytes }
     }
 }
 
 /// For each node, the outputs that nobody reads after it.
-fn dead_after(program: &Program) -> Vec<Vec<usize>> {
+fn dead_after(program: &Program, needed: &[bool]) -> Vec<Vec<usize>> {
     let mut last: Vec<usize> = (0..program.nodes.len()).collect();
-    for (number, node) in program.nodes.iter().enumerate() {
+    for (number, node) in program.nodes.iter().enumerate().filter(|&(i, _)| needed[i]) {
         for op in &node.operands {
             if let Source::Node(i) = op.source {
                 last[i as usize] = number;
@@ -280,15 +318,16 @@ fn dead_after(program: &Program) -> Vec<Vec<usize>> {
     }
     let kept: BTreeSet<Source> = program.state.iter().map(|s| s.next).collect();
     let mut out = vec![Vec::new(); program.nodes.len()];
-    for (i, &at) in last.iter().enumerate().filter(|&(i, _)| !kept.contains(&Source::Node(i as u32))) {
+    let dies = |i: usize| needed[i] && !kept.contains(&Source::Node(i as u32));
+    for (i, &at) in last.iter().enumerate().filter(|&(i, _)| dies(i)) {
         out[at].push(i);
     }
     out
 }
 
-fn peak_bytes(program: &Program, release: &[Vec<usize>], reuse: &[Option<usize>]) -> u64 {
+fn peak_bytes(program: &Program, needed: &[bool], release: &[Vec<usize>], reuse: &[Option<usize>]) -> u64 {
     let (mut now, mut peak) = (0u64, 0u64);
-    for (number, node) in program.nodes.iter().enumerate() {
+    for (number, node) in program.nodes.iter().enumerate().filter(|&(i, _)| needed[i]) {
         if reuse[number].is_none() {
             now = now.saturating_add(bytes(&node.out));
         }
