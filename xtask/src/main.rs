@@ -1,22 +1,96 @@
-//! The one door for developers: `cargo xtask <command>`.
+//! The one door for developers: `cargo xtask` lists what there is.
 
-use std::process::ExitCode;
-
+mod bench;
 mod contracts;
+mod demo;
+#[cfg(test)]
+mod tidy;
 
-const USAGE: &str = "usage: cargo xtask contracts [build | test | check]";
+use std::{
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+const HELP: &str = "\
+cargo xtask test [--all]          every test; --all fails where node is missing instead of saying what is left out
+cargo xtask lint                  rustfmt, clippy, rustdoc, all warnings denied
+cargo xtask bench SUITE [--quick] [--json]
+                                  kernels, market; tables are written under docs/benchmarks
+cargo xtask contracts [build|test|check]
+                                  artifacts from the Solidity sources, forge tests, staleness
+cargo xtask regen                 every generated file
+cargo xtask demo [ARGS]           lockstep demo";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let result = match args.split_first() {
-        Some((command, rest)) if command == "contracts" => contracts::run(rest),
-        _ => Err(USAGE.to_owned()),
+    let rest = args.get(1..).unwrap_or_default();
+    let done = match args.first().map(String::as_str) {
+        Some("test") => test(rest),
+        Some("lint") => lint(),
+        Some("bench") => bench::run(rest),
+        Some("contracts") => contracts::run(rest),
+        Some("regen") => regen(),
+        Some("demo") => demo::run(rest),
+        None | Some("help" | "--help" | "-h") => {
+            println!("{HELP}");
+            Ok(())
+        }
+        Some(other) => Err(format!("there is no `{other}`\n{HELP}")),
     };
-    match result {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            eprintln!("xtask: {reason}");
+        Err(words) => {
+            eprintln!("xtask: {words}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs cargo in the workspace, showing what it prints.
+pub(crate) fn cargo(args: &[&str], env: &[(&str, &str)]) -> Result<(), String> {
+    let status = Command::new(env!("CARGO"))
+        .args(args)
+        .envs(env.iter().copied())
+        .current_dir(contracts::workspace_root())
+        .status()
+        .map_err(|e| format!("cargo cannot be started: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`cargo {}` failed", args.join(" "))) }
+}
+
+fn test(args: &[String]) -> Result<(), String> {
+    let all = args.iter().any(|a| a == "--all");
+    cargo(&["test", "--release", "--workspace"], &[])?;
+    if Command::new("npm").arg("--version").output().is_ok() {
+        contracts::run(&["check".into()])?;
+        return contracts::run(&["test".into()]);
+    }
+    let words = "npm is not installed: forge's own tests and the rebuild of the artifacts are left out \
+                 (the Rust tests did run the checked-in contracts and compared their sources' hashes)";
+    if all { Err(words.into()) } else { Ok(println!("{words}")) }
+}
+
+fn lint() -> Result<(), String> {
+    cargo(&["fmt", "--all", "--check"], &[])?;
+    cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
+    cargo(&["doc", "--release", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+fn regen() -> Result<(), String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--release", "-p", "lockstep-ir", "--all-features", "--example", "vectors"])
+        .current_dir(contracts::workspace_root())
+        .output()
+        .map_err(|e| format!("cargo cannot be started: {e}"))?;
+    if !output.status.success() {
+        return Err(format!("the vectors were not made:\n{}", String::from_utf8_lossy(&output.stderr)));
+    }
+    write(&contracts::workspace_root().join("ir/vectors/v1.txt"), &output.stdout)?;
+    contracts::run(&[])
+}
+
+/// Writes a generated file.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    std::fs::write(path, bytes).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+    println!("wrote {}", path.display());
+    Ok(())
 }
