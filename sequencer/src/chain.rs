@@ -75,6 +75,8 @@ impl Chain {
             }
         };
         let head = head(&store, number)?;
+        check_root(&store, &head.header)?;
+        let head_time_s = head.header.timestamp;
         let rules = PoolRules { chain_id: config.chain_id, gas_limit: head.header.gas_limit, limits: config.pool };
         tracing::info!(number, hash = %head.header.hash(), dir = %store.path().display(), "opened the chain");
         Ok(Self {
@@ -83,7 +85,8 @@ impl Chain {
             events: broadcast::channel(EVENTS).0,
             head: RwLock::new(Arc::new(head)),
             building: Mutex::new(()),
-            clock_ahead_s: AtomicU64::new(0),
+            // A chain whose clock was moved goes on where it stopped.
+            clock_ahead_s: AtomicU64::new(head_time_s.saturating_sub(now_s())),
             config,
             store,
         })
@@ -111,12 +114,13 @@ impl Chain {
     /// The rules of the block after `parent` if it were built now.
     pub(crate) fn next_rules(&self, parent: &Sealed<Header>) -> BlockRules {
         let now_s = now_s().saturating_add(self.clock_ahead_s.load(Ordering::Relaxed));
-        let least = parent.timestamp + self.config.block_time_ms / 1000;
-        BlockRules::after(self.config.chain_id, parent, now_s.max(least.min(parent.timestamp + 1)))
+        let least = parent.timestamp + u64::from(self.config.block_time_ms >= 1000);
+        BlockRules::after(self.config.chain_id, parent, now_s.max(least))
     }
 
-    /// Builds, commits and announces one block. Slow: run it where blocking is allowed.
-    pub(crate) fn build(&self) -> Result<Arc<Head>, NodeError> {
+    /// Builds, commits and announces one block, unless it would be empty and `keep_empty` is not set. Slow: run it
+    /// where blocking is allowed.
+    pub(crate) fn build(&self, keep_empty: bool) -> Result<(), NodeError> {
         let _one = self.building.lock().unwrap_or_else(PoisonError::into_inner);
         let start = Instant::now();
         let parent = self.head();
@@ -124,10 +128,14 @@ impl Chain {
         let mut best = self.pool.best(&parent.snapshot.state(), rules.base_fee_wei)?;
         let budget = Duration::from_millis(self.config.block_time_ms.max(200));
         let done = block::execute(&rules, parent.snapshot.state(), &mut best, || start.elapsed() > budget)?;
+        if done.transactions.is_empty() && !keep_empty {
+            self.pool.forget(best.invalid);
+            return Ok(());
+        }
         let executed = start.elapsed();
         let header = self.commit(&rules, parent.header.hash(), &done)?;
         let head = Arc::new(head(&self.store, header.number)?);
-        *self.head.write().unwrap_or_else(PoisonError::into_inner) = head.clone();
+        *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
         tracing::debug!(
             number = header.number,
             hash = %header.hash(),
@@ -140,7 +148,7 @@ impl Chain {
         self.pool.forget(best.taken.into_iter().chain(best.invalid));
         // Without listeners there is nobody to tell.
         let _ = self.events.send(Arc::new(NewHead { header, receipts: done.receipts }));
-        Ok(head)
+        Ok(())
     }
 
     fn commit(&self, rules: &BlockRules, parent: B256, done: &Executed) -> Result<Sealed<Header>, StoreError> {
@@ -159,6 +167,15 @@ fn head(store: &Store, number: u64) -> Result<Head, StoreError> {
     let header = snapshot.header(number)?;
     let header = header.ok_or_else(|| StoreError::Corrupt(format!("the newest block, {number}, has no header")))?;
     Ok(Head { header, snapshot })
+}
+
+/// Checks that the state trie is that of the newest block.
+fn check_root(store: &Store, header: &Sealed<Header>) -> Result<(), StoreError> {
+    let root = store.begin()?.apply_state(&StateChanges::default())?;
+    if root == header.state_root {
+        return Ok(());
+    }
+    Err(StoreError::Corrupt(format!("block {} has state root {}, stored is {root}", header.number, header.state_root)))
 }
 
 /// Writes block 0.

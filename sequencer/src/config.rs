@@ -1,6 +1,7 @@
 //! What a node is started with.
 
 use std::{
+    collections::HashSet,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
@@ -181,10 +182,23 @@ impl NodeConfig {
         if !(100_000..=1_000_000_000).contains(&self.gas_limit) {
             return wrong(format!("gas_limit is {}, not within 100,000 to 1,000,000,000", self.gas_limit));
         }
-        let mut seen = std::collections::HashSet::new();
-        match self.genesis.iter().find(|account| !seen.insert(account.address)) {
-            Some(twice) => wrong(format!("genesis names {} twice", twice.address)),
-            None => Ok(()),
+        let mut seen = HashSet::new();
+        for account in &self.genesis {
+            let address = account.address;
+            if !seen.insert(address) {
+                return wrong(format!("genesis names {address} twice"));
+            }
+            if account.balance_wei.is_zero() && account.nonce == 0 && account.code.is_empty() {
+                return wrong(format!("genesis account {address} has no balance, nonce or code, so it cannot exist"));
+            }
+            if account.code.starts_with(&[0xef]) {
+                return wrong(format!("genesis account {address}: code must not start with ef (EIP-3541)"));
+            }
+            let mut slots = HashSet::new();
+            if let Some((slot, _)) = account.storage.iter().find(|(slot, _)| !slots.insert(slot)) {
+                return wrong(format!("genesis account {address} names slot {slot} twice"));
+            }
         }
+        Ok(())
     }
 }

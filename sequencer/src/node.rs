@@ -45,8 +45,8 @@ pub struct BlockRef {
 }
 
 impl Node {
-    /// Opens the chain, or begins it, and starts building blocks and answering requests. Needs a tokio runtime with
-    /// more than one thread.
+    /// Opens the chain, or begins it, and starts building blocks and answering requests. Call it within a tokio
+    /// runtime that has time and I/O enabled.
     ///
     /// # Errors
     /// A wrong setting, a data directory that is in use, damaged or of another chain, or an address that is taken.
@@ -113,7 +113,7 @@ impl NodeHandle {
     /// [`NodeError::Store`] if it could not be kept.
     pub async fn mine(&self) -> Result<BlockRef, NodeError> {
         let chain = self.chain.clone();
-        tokio::task::spawn_blocking(move || chain.build()).await.map_err(panicked)??;
+        tokio::task::spawn_blocking(move || chain.build(true)).await.map_err(panicked)??;
         Ok(self.head())
     }
 
@@ -177,15 +177,16 @@ async fn build_blocks(chain: Arc<Chain>, mut stop: watch::Receiver<bool>) -> Res
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
             _ = ticks.tick() => (),
         }
-        if !chain.config.mine_empty && chain.pool.is_empty() {
-            // The next transaction is taken at once if the last block is long ago.
+        let keep_empty = chain.config.mine_empty;
+        // Without empty blocks, a transaction that arrives after a quiet time is taken at once.
+        while !keep_empty && chain.pool.is_empty() {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
                 () = chain.arrived.notified() => (),
             }
         }
         let building = chain.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || building.build()).await.map_err(panicked)? {
+        if let Err(error) = tokio::task::spawn_blocking(move || building.build(keep_empty)).await.map_err(panicked)? {
             tracing::error!(%error, "cannot build blocks any more");
             return Err(error);
         }

@@ -1,7 +1,7 @@
 //! `eth_call`: running a message without keeping what it did.
 
 use alloy::{
-    primitives::{Bytes, TxKind, U256},
+    primitives::{Address, Bytes, TxKind, U256},
     rpc::types::{TransactionRequest, state::StateOverride},
 };
 use op_revm::{OpHaltReason, OpTransaction, OpTransactionError};
@@ -12,10 +12,11 @@ use revm::{
         TxEnv,
         result::{EVMError, ExecutionResult},
     },
-    database::CacheDB,
+    database::AccountStatus,
+    database_interface::bal::EvmDatabaseError,
 };
 
-use super::env::BlockRules;
+use super::env::{BlockRules, Working};
 use crate::{error::StoreError, store::State};
 
 /// Why a call did not produce output.
@@ -41,40 +42,36 @@ pub(crate) enum CallError {
 /// A finished run.
 pub(crate) type Outcome = ExecutionResult<OpHaltReason>;
 
-/// State that a request may override.
-pub(crate) type CallState<'a> = CacheDB<State<'a>>;
-
 /// Prepares state for a call.
-pub(crate) fn state<'a>(state: State<'a>, overrides: Option<StateOverride>) -> Result<CallState<'a>, CallError> {
-    let mut cache = CacheDB::new(state);
+pub(crate) fn state<'a>(state: State<'a>, overrides: Option<StateOverride>) -> Result<Working<'a>, CallError> {
+    let mut working = revm::database::State::builder().with_database_ref(state).build();
     for (address, change) in overrides.into_iter().flatten() {
-        let account = cache.load_account(address)?;
+        let invalid = |what: String| CallError::Invalid(format!("override of {address}: {what}"));
+        if change.state.is_some() && change.state_diff.is_some() {
+            return Err(invalid("state and stateDiff exclude each other".into()));
+        }
+        let cached = working.load_cache_account(address)?;
+        let account = cached.account.get_or_insert_default();
         if let Some(balance) = change.balance {
             account.info.balance = balance;
         }
         if let Some(nonce) = change.nonce {
             account.info.nonce = nonce;
         }
-        let mut info = account.info.clone();
         if let Some(code) = change.code {
-            let code = Bytecode::new_raw_checked(code)
-                .map_err(|error| CallError::Invalid(format!("override of {address}: code: {error}")))?;
-            info.code_hash = code.hash_slow();
-            info.code = Some(code);
+            let code = Bytecode::new_raw_checked(code).map_err(|error| invalid(format!("code: {error}")))?;
+            account.info.code_hash = code.hash_slow();
+            account.info.code = Some(code);
         }
-        cache.insert_account_info(address, info);
-        if change.state.is_some() && change.state_diff.is_some() {
-            return Err(CallError::Invalid(format!("override of {address}: state and stateDiff exclude each other")));
+        // Where all storage is given, or there was none, slots that are not named are zero.
+        if change.state.is_some() || cached.status == AccountStatus::LoadedNotExisting {
+            cached.status = AccountStatus::InMemoryChange;
         }
-        if let Some(slots) = change.state {
-            let slots = slots.into_iter().map(|(slot, value)| (slot.into(), value.into())).collect();
-            cache.replace_account_storage(address, slots)?;
-        }
-        for (slot, value) in change.state_diff.into_iter().flatten() {
-            cache.insert_account_storage(address, slot.into(), value.into())?;
+        for (slot, value) in change.state.into_iter().chain(change.state_diff).flatten() {
+            account.storage.insert(slot.into(), value.into());
         }
     }
-    Ok(cache)
+    Ok(working)
 }
 
 /// A request as the EVM takes it. `gas_cap` bounds the gas, and is used where the request names none.
@@ -125,15 +122,11 @@ pub(crate) fn message(
 /// Runs a message.
 pub(crate) fn run(
     rules: &BlockRules,
-    state: &mut CallState<'_>,
+    state: &mut Working<'_>,
     message: OpTransaction<TxEnv>,
 ) -> Result<Outcome, CallError> {
     let free = message.base.gas_price == 0;
-    let balance_short = free && {
-        let account = state.load_account(message.base.caller)?;
-        account.info.balance < message.base.value
-    };
-    if balance_short {
+    if free && balance(state, message.base.caller)? < message.base.value {
         let (from, value) = (message.base.caller, message.base.value);
         return Err(CallError::Invalid(format!("insufficient funds for transfer: address {from}, value {value}")));
     }
@@ -146,10 +139,16 @@ pub(crate) fn run(
     });
     match evm.transact(message) {
         Ok(done) => Ok(done.result),
-        Err(EVMError::Database(error)) => Err(error.into()),
+        Err(EVMError::Database(EvmDatabaseError::Database(error))) => Err(error.into()),
         Err(EVMError::Transaction(error)) => Err(CallError::Invalid(describe(&error))),
         Err(error) => Err(CallError::Halted(error.to_string())),
     }
+}
+
+/// An account's balance.
+pub(crate) fn balance(state: &mut Working<'_>, address: Address) -> Result<U256, StoreError> {
+    let account = state.load_cache_account(address)?.account_info();
+    Ok(account.map_or(U256::ZERO, |account| account.balance))
 }
 
 /// The output of a finished run.

@@ -7,11 +7,14 @@ use alloy::{
 };
 use op_revm::{DefaultOp, OpBuilder, OpContext, OpSpecId, OpTransaction, api::builder::DefaultOpEvm};
 use revm::{
-    Context, Database,
+    Context,
     context::{BlockEnv, CfgEnv, TxEnv},
     context_interface::block::BlobExcessGasAndPrice,
+    database_interface::WrapDatabaseRef,
     primitives::eip4844::BLOB_BASE_FEE_UPDATE_FRACTION_CANCUN,
 };
+
+use crate::store::State;
 
 /// The rules of execution.
 pub(crate) const SPEC: OpSpecId = OpSpecId::GRANITE;
@@ -23,8 +26,11 @@ pub(crate) const FEE_RECIPIENT: Address = address!("4200000000000000000000000000
 /// most 2 % per block).
 pub(crate) const BASE_FEE: BaseFeeParams = BaseFeeParams::optimism_canyon();
 
-/// The EVM over a database.
-pub(crate) type Evm<DB> = DefaultOpEvm<OpContext<DB>>;
+/// State with what was changed on top. One type for blocks and calls alike, so that the EVM is compiled once.
+pub(crate) type Working<'a> = revm::database::State<WrapDatabaseRef<State<'a>>>;
+
+/// The EVM over such a state.
+pub(crate) type Evm<'db, 'a> = DefaultOpEvm<OpContext<&'db mut Working<'a>>>;
 
 /// What is fixed about a block before its transactions are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,15 +75,19 @@ impl BlockRules {
     }
 
     /// An EVM for this block.
-    pub(crate) fn evm<DB: Database>(&self, database: DB) -> Evm<DB> {
-        self.evm_with(database, |_| ())
+    pub(crate) fn evm<'db, 'a>(&self, state: &'db mut Working<'a>) -> Evm<'db, 'a> {
+        self.evm_with(state, |_| ())
     }
 
     /// An EVM for this block with settings that blocks themselves never use.
-    pub(crate) fn evm_with<DB: Database>(&self, database: DB, adjust: impl FnOnce(&mut CfgEnv<OpSpecId>)) -> Evm<DB> {
+    pub(crate) fn evm_with<'db, 'a>(
+        &self,
+        state: &'db mut Working<'a>,
+        adjust: impl FnOnce(&mut CfgEnv<OpSpecId>),
+    ) -> Evm<'db, 'a> {
         let mut cfg = CfgEnv::new_with_spec(SPEC).with_chain_id(self.chain_id);
         adjust(&mut cfg);
-        Context::op().with_db(database).with_cfg(cfg).with_block(self.block_env()).build_op()
+        Context::op().with_db(state).with_cfg(cfg).with_block(self.block_env()).build_op()
     }
 
     fn block_env(&self) -> BlockEnv {

@@ -4,8 +4,8 @@ use op_revm::OpTransaction;
 use revm::{context::TxEnv, context::result::ExecutionResult};
 
 use super::{
-    call::{self, CallError, CallState, Outcome},
-    env::BlockRules,
+    call::{self, CallError, Outcome},
+    env::{BlockRules, Working},
 };
 
 /// The search ends when the answer is known to one part in this many.
@@ -17,7 +17,7 @@ const PRECISION: u64 = 1000;
 /// that fails with all its gas reports its revert data.
 pub(crate) fn gas(
     rules: &BlockRules,
-    state: &mut CallState<'_>,
+    state: &mut Working<'_>,
     message: OpTransaction<TxEnv>,
 ) -> Result<u64, CallError> {
     let allowance = message.base.gas_limit;

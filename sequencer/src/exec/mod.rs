@@ -12,3 +12,6 @@ pub(crate) mod block;
 pub(crate) mod call;
 pub(crate) mod env;
 pub(crate) mod estimate;
+
+#[cfg(test)]
+mod tests;

@@ -246,3 +246,6 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

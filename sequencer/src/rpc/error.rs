@@ -1,6 +1,9 @@
 //! Errors as clients see them.
 
-use alloy::{primitives::Bytes, sol_types::decode_revert_reason};
+use alloy::{
+    primitives::Bytes,
+    sol_types::{Panic, Revert, SolError},
+};
 use jsonrpsee::types::{ErrorObjectOwned, error::INVALID_PARAMS_CODE};
 
 use crate::{
@@ -31,10 +34,9 @@ pub(super) fn invalid(message: impl Into<String>) -> ErrorObjectOwned {
 }
 
 fn reverted(data: &Bytes) -> ErrorObjectOwned {
-    let message = match decode_revert_reason(data) {
-        Some(reason) if !reason.is_empty() => format!("execution reverted: {reason}"),
-        _ => "execution reverted".into(),
-    };
+    let reason = Revert::abi_decode(data).map(|revert| revert.reason).ok();
+    let reason = reason.or_else(|| Panic::abi_decode(data).map(|panic| panic.to_string()).ok());
+    let message = reason.map_or("execution reverted".into(), |reason| format!("execution reverted: {reason}"));
     ErrorObjectOwned::owned(REVERTED, message, Some(data))
 }
 

@@ -225,7 +225,7 @@ impl DevApiServer for Rpc {
     }
 
     fn mine(&self) -> RpcResult<String> {
-        self.chain.build()?;
+        self.chain.build(true)?;
         Ok("0x0".into())
     }
 }

@@ -1,5 +1,7 @@
 //! `eth_call` and `eth_estimateGas`.
 
+use std::time::Duration;
+
 use alloy::{
     eips::{BlockId, BlockNumberOrTag},
     primitives::Bytes,
@@ -12,6 +14,9 @@ use crate::{
     chain::Head,
     exec::{call, env::BlockRules, estimate},
 };
+
+/// How long a call waits while others run.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Rpc {
     pub(super) fn run_call(
@@ -41,7 +46,7 @@ impl Rpc {
         let rules = self.rules(&head, block)?;
         let mut state = call::state(head.state(Some(block))?, overrides)?;
         let mut message = call::message(&rules, request, rules.gas_limit)?;
-        let balance = state.load_account(message.base.caller).map_err(call::CallError::from)?.info.balance;
+        let balance = call::balance(&mut state, message.base.caller)?;
         if let Some(most) = call::affordable(balance, message.base.value, message.base.gas_price) {
             message.base.gas_limit = message.base.gas_limit.min(most);
         }
@@ -57,9 +62,13 @@ impl Rpc {
         Ok(BlockRules::of(self.chain.config.chain_id, &header))
     }
 
+    /// Waits for its turn; runs on a thread that may block.
     fn room(&self) -> RpcResult<tokio::sync::SemaphorePermit<'_>> {
-        self.calls
-            .try_acquire()
-            .map_err(|_| over_limit(format!("{} calls run already: retry later", self.chain.config.rpc.calls_at_once)))
+        let limit = self.chain.config.rpc.calls_at_once;
+        let turn = tokio::time::timeout(PATIENCE, self.calls.acquire());
+        match tokio::runtime::Handle::current().block_on(turn) {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(over_limit(format!("{limit} calls have been running for {PATIENCE:?}: retry later"))),
+        }
     }
 }

@@ -5,7 +5,7 @@ use alloy::{
     primitives::{Address, B256, Bytes, U256, keccak256},
 };
 use alloy_trie::{EMPTY_ROOT_HASH, TrieAccount};
-use redb::{ReadableTable, WriteTransaction};
+use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::{
     decode,
@@ -68,6 +68,8 @@ impl Batch {
         }
         let mut accounts = self.write.open_table(tables::ACCOUNTS)?;
         let mut nodes = self.write.open_table(tables::ACCOUNT_TRIE)?;
+        let mut slots = self.write.open_table(tables::STORAGE)?;
+        let mut slot_nodes = self.write.open_table(tables::STORAGE_TRIE)?;
         let mut trie = Trie::open(AccountNodes(&mut nodes))?;
         for change in &changes.accounts {
             let old = accounts.get(&change.address.0.0)?.map(|value| value.value().to_vec()).unwrap_or_default();
@@ -75,7 +77,8 @@ impl Batch {
                 [] => EMPTY_ROOT_HASH,
                 old => decode::<TrieAccount>("account", old)?.storage_root,
             };
-            let storage_root = apply_storage(&self.write, &mut self.undo, change, old_root)?;
+            let nodes = StorageNodes { table: &mut slot_nodes, address: change.address };
+            let storage_root = apply_storage(&mut slots, nodes, &mut self.undo, change, old_root)?;
             let new = change.info.map(|(nonce, balance, code_hash)| {
                 alloy_rlp::encode(TrieAccount { nonce, balance, storage_root, code_hash })
             });
@@ -135,7 +138,8 @@ impl Batch {
 
 /// Applies an account's storage changes and returns its new storage root.
 fn apply_storage(
-    write: &WriteTransaction,
+    slots: &mut Table<'_, &'static [u8; 52], &'static [u8; 32]>,
+    mut nodes: StorageNodes<'_, '_>,
     undo: &mut Undo,
     change: &AccountChange,
     old_root: B256,
@@ -145,9 +149,6 @@ fn apply_storage(
         return Ok(old_root);
     }
     let address = change.address;
-    let mut slots = write.open_table(tables::STORAGE)?;
-    let mut table = write.open_table(tables::STORAGE_TRIE)?;
-    let mut nodes = StorageNodes { table: &mut table, address };
     if gone && old_root != EMPTY_ROOT_HASH {
         let (first, last) = (slot_key(&address, &U256::ZERO), slot_key(&address, &U256::MAX));
         for entry in slots.extract_from_if::<&[u8; 52], _>(&first..=&last, |_, _| true)? {

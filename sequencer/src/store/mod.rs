@@ -24,3 +24,6 @@ use crate::error::StoreError;
 fn decode<T: alloy_rlp::Decodable>(what: &str, mut bytes: &[u8]) -> Result<T, StoreError> {
     T::decode(&mut bytes).map_err(|error| StoreError::Corrupt(format!("{what} cannot be decoded: {error}")))
 }
+
+#[cfg(test)]
+mod tests;

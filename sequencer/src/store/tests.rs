@@ -1,0 +1,175 @@
+//! The store against a plain model of the state.
+
+use std::{collections::BTreeMap, path::Path};
+
+use alloy::{
+    consensus::{Header, Sealed},
+    primitives::{Address, B256, KECCAK256_EMPTY, U256},
+};
+use alloy_trie::{TrieAccount, root};
+use proptest::prelude::*;
+
+use super::*;
+use crate::error::NodeError;
+
+type Model = BTreeMap<Address, (u64, U256, BTreeMap<U256, U256>)>;
+
+fn model_root(model: &Model) -> B256 {
+    root::state_root_unhashed(model.iter().map(|(address, (nonce, balance, slots))| {
+        let storage_root = root::storage_root_unhashed(slots.iter().map(|(slot, value)| (B256::from(*slot), *value)));
+        let account = TrieAccount { nonce: *nonce, balance: *balance, storage_root, code_hash: KECCAK256_EMPTY };
+        (*address, account)
+    }))
+}
+
+fn apply_to_model(model: &mut Model, changes: &StateChanges) {
+    for change in &changes.accounts {
+        let Some((nonce, balance, _)) = change.info else {
+            model.remove(&change.address);
+            continue;
+        };
+        let entry = model.entry(change.address).or_default();
+        (entry.0, entry.1) = (nonce, balance);
+        if change.wiped {
+            entry.2.clear();
+        }
+        for (slot, value) in &change.storage {
+            if value.is_zero() {
+                entry.2.remove(slot);
+            } else {
+                entry.2.insert(*slot, *value);
+            }
+        }
+    }
+}
+
+fn write_block(store: &Store, number: u64, changes: &StateChanges, history: u64) -> B256 {
+    let mut batch = store.begin().unwrap();
+    let state_root = batch.apply_state(changes).unwrap();
+    let header = Sealed::new(Header { number, state_root, ..Header::default() });
+    batch.put_block(&NewBlock { header: &header, transactions: &[], receipts: &[] }, history).unwrap();
+    batch.commit().unwrap();
+    state_root
+}
+
+fn check_state(state: &State<'_>, model: &Model) {
+    for byte in 0..8 {
+        let address = Address::repeat_byte(byte);
+        let found = state.account(address).unwrap().map(|account| (account.nonce, account.balance));
+        assert_eq!(found, model.get(&address).map(|(nonce, balance, _)| (*nonce, *balance)));
+        for slot in (0..6).map(U256::from) {
+            let wanted = model.get(&address).and_then(|account| account.2.get(&slot)).copied().unwrap_or_default();
+            assert_eq!(state.slot(address, slot).unwrap(), wanted);
+        }
+    }
+}
+
+fn change() -> impl Strategy<Value = AccountChange> {
+    let slots = prop::collection::btree_map(0u64..6, prop_oneof![Just(0u64), 1..1000u64], 0..5);
+    (0u8..8, prop::option::weighted(0.85, (0u64..50, 1u64..u64::MAX)), prop::bool::weighted(0.1), slots).prop_map(
+        |(byte, info, wiped, slots)| AccountChange {
+            address: Address::repeat_byte(byte),
+            info: info.map(|(nonce, balance)| (nonce, U256::from(balance), KECCAK256_EMPTY)),
+            wiped: wiped || info.is_none(),
+            storage: match info {
+                Some(_) => slots.into_iter().map(|(slot, value)| (U256::from(slot), U256::from(value))).collect(),
+                None => Vec::new(),
+            },
+        },
+    )
+}
+
+fn block() -> impl Strategy<Value = StateChanges> {
+    prop::collection::vec(change(), 1..6).prop_map(|mut accounts| {
+        accounts.sort_by_key(|change| change.address);
+        accounts.dedup_by_key(|change| change.address);
+        StateChanges { accounts, code: Vec::new() }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Roots are those of a trie built from scratch, every kept past state reads as it was, older ones are refused,
+    /// and all of it is the same after reopening.
+    #[test]
+    fn roots_and_past_states_are_those_of_the_model(blocks in prop::collection::vec(block(), 1..10)) {
+        const HISTORY: u64 = 5;
+        let dir = tempfile::tempdir().unwrap();
+        let mut models = Vec::new();
+        let mut model = Model::new();
+        let store = Store::open(dir.path()).unwrap();
+        for (number, changes) in (0u64..).zip(&blocks) {
+            apply_to_model(&mut model, changes);
+            prop_assert_eq!(write_block(&store, number, changes, HISTORY), model_root(&model));
+            models.push(model.clone());
+        }
+        drop(store);
+        let store = Store::open(dir.path()).unwrap();
+        let head = blocks.len() as u64 - 1;
+        let snapshot = store.snapshot().unwrap();
+        for (number, model) in (0u64..).zip(&models) {
+            match snapshot.state_at(number, head) {
+                Ok(state) => check_state(&state, model),
+                Err(StoreError::Pruned { block, oldest }) => {
+                    prop_assert!(number + HISTORY < head + 1 && block == number);
+                    prop_assert_eq!(oldest, head - HISTORY);
+                }
+                Err(error) => return Err(TestCaseError::fail(error.to_string())),
+            }
+        }
+        check_state(&snapshot.state(), models.last().unwrap());
+    }
+}
+
+#[test]
+fn a_dropped_batch_leaves_no_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let changes = |balance: u64| StateChanges {
+        accounts: vec![AccountChange {
+            address: Address::repeat_byte(1),
+            info: Some((0, U256::from(balance), KECCAK256_EMPTY)),
+            wiped: false,
+            storage: vec![(U256::ONE, U256::from(balance))],
+        }],
+        code: Vec::new(),
+    };
+    let root = write_block(&store, 0, &changes(5), 10);
+    let mut batch = store.begin().unwrap();
+    assert_ne!(batch.apply_state(&changes(6)).unwrap(), root);
+    drop(batch);
+    let snapshot = store.snapshot().unwrap();
+    assert_eq!(snapshot.state().slot(Address::repeat_byte(1), U256::ONE).unwrap(), U256::from(5u64));
+    assert_eq!(store.begin().unwrap().apply_state(&StateChanges::default()).unwrap(), root);
+}
+
+#[test]
+fn a_snapshot_does_not_see_later_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    write_block(&store, 0, &StateChanges::default(), 10);
+    let before = store.snapshot().unwrap();
+    write_block(&store, 1, &StateChanges::default(), 10);
+    assert!(before.header(1).unwrap().is_none());
+    assert!(store.snapshot().unwrap().header(1).unwrap().is_some());
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_with_its_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("chain.redb"), b"this is no database, but longer than its header".repeat(200))
+        .unwrap();
+    let error = open_error(dir.path());
+    assert!(matches!(&error, NodeError::DataDir { path, .. } if path == dir.path()), "{error}");
+    let file = dir.path().join("chain.redb");
+    let error = open_error(&file);
+    assert!(error.to_string().contains("chain.redb"), "{error}");
+}
+
+fn open_error(dir: &Path) -> NodeError {
+    match Store::open(dir) {
+        Ok(_) => panic!("opened {}", dir.display()),
+        Err(error) => error,
+    }
+}
