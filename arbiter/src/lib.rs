@@ -135,13 +135,19 @@ impl Arbiter {
                 let right = run.tensor(TensorSet::State { steps: step + 1 }, state.index as u32)?;
                 let root = lockstep_commit::roots::root_of_tensor(&right);
                 let who = if root == state.cursor { "the solver is right" } else { "the challenger is right" };
-                return Ok(format!("state tensor s{} after step {step}: should be {root}, the solver says {}: {who}", state.index, state.cursor));
+                return Ok(format!(
+                    "state tensor s{} after step {step}: should be {root}, the solver says {}: {who}",
+                    state.index, state.cursor
+                ));
             }
             let right = run.tensor(TensorSet::Trace { step }, state.node)?.stored(state.element);
             let kind = outputs.map(|o| o.dtype.name()).unwrap_or_default();
             let place = format!("step {step}, node n{}, element {} ({kind})", state.node, state.element);
             if state.block_level > 0 {
-                return Ok(format!("{place}: block {} of its fold is disputed; the referee recomputes it", state.block_index));
+                return Ok(format!(
+                    "{place}: block {} of its fold is disputed; the referee recomputes it",
+                    state.block_index
+                ));
             }
             let who = if right == state.value { "the solver is right" } else { "the challenger is right" };
             Ok(format!("{place}: {right:#010x} by definition, the solver says {:#010x}: {who}", state.value))

@@ -113,11 +113,8 @@ pub(crate) async fn solver(args: SolverArgs, output: &Output) -> Result<(), Fail
 
 pub(crate) async fn verifier(args: VerifierArgs, output: &Output) -> Result<(), Failure> {
     let (client, fetcher, stop) = start(&args.daemon, "verifier", output).await?;
-    let config = lockstep_verifier::Config {
-        poll_ms: args.daemon.poll_ms,
-        judge_after_s: args.judge_after_s,
-        fault: None,
-    };
+    let config =
+        lockstep_verifier::Config { poll_ms: args.daemon.poll_ms, judge_after_s: args.judge_after_s, fault: None };
     Ok(Verifier::new(client, fetcher, config, output.reporter("verifier")).run(stop).await?)
 }
 

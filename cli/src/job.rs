@@ -114,7 +114,13 @@ pub(crate) struct Terms {
 
 impl Terms {
     /// The terms of `job`, after its artifacts are put into `store`, from where `uri` serves them.
-    pub(crate) fn spec(&self, job: &TrainingJob, client: &Client, store: &Store, uri: String) -> Result<JobSpec, Failure> {
+    pub(crate) fn spec(
+        &self,
+        job: &TrainingJob,
+        client: &Client,
+        store: &Store,
+        uri: String,
+    ) -> Result<JobSpec, Failure> {
         store.put_program(&job.program)?;
         store.put_state(&job.state)?;
         store.put_data(&job.data)?;
@@ -160,7 +166,8 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<(), Failure
             let state = download(&client, &fetcher, job.job_id).await?;
             let root = roots::root_of_tensors(&state);
             let path = fetcher.store().path(Kind::State, root);
-            let done = serde_json::json!({ "what": "downloaded", "job_id": job.job_id, "state_root": root, "path": path });
+            let done =
+                serde_json::json!({ "what": "downloaded", "job_id": job.job_id, "state_root": root, "path": path });
             output.result(format!("state {root} checked and written to {}", path.display()), &done);
             Ok(())
         }
@@ -236,7 +243,12 @@ async fn submit(args: SubmitArgs, output: &Output) -> Result<(), Failure> {
     let spec = args.terms.spec(&job, &client, fetcher.store(), uri.clone())?;
     let (job_id, outcome) = client.post(spec).await?;
     let report = output.reporter("requester");
-    report.sent(job_id, "posted", format!("{} steps, artifacts served at {uri}; keep this running", job.steps), &outcome);
+    report.sent(
+        job_id,
+        "posted",
+        format!("{} steps, artifacts served at {uri}; keep this running", job.steps),
+        &outcome,
+    );
     let done = wait(&client, job_id, Duration::from_millis(args.poll_ms), output).await?;
     if done.status != JobStatus::Done {
         let hint = "unpaid milestones are refunded; post it again";

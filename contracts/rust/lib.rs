@@ -21,12 +21,36 @@
 mod bindings {
     use alloy_sol_types::sol;
 
-    sol!(#[derive(Debug, PartialEq, Eq)] JobMarket, "artifacts/JobMarket.json");
-    sol!(#[derive(Debug, PartialEq, Eq)] Disputes, "artifacts/Disputes.json");
-    sol!(#[derive(Debug, PartialEq, Eq)] Referee, "artifacts/Referee.json");
-    sol!(#[derive(Debug, PartialEq, Eq)] DevToken, "artifacts/DevToken.json");
-    sol!(#[derive(Debug, PartialEq, Eq)] Float32Harness, "artifacts/Float32Harness.json");
-    sol!(#[derive(Debug, PartialEq, Eq)] ScalarVmHarness, "artifacts/ScalarVmHarness.json");
+    sol!(
+        #[derive(Debug, PartialEq, Eq)]
+        JobMarket,
+        "artifacts/JobMarket.json"
+    );
+    sol!(
+        #[derive(Debug, PartialEq, Eq)]
+        Disputes,
+        "artifacts/Disputes.json"
+    );
+    sol!(
+        #[derive(Debug, PartialEq, Eq)]
+        Referee,
+        "artifacts/Referee.json"
+    );
+    sol!(
+        #[derive(Debug, PartialEq, Eq)]
+        DevToken,
+        "artifacts/DevToken.json"
+    );
+    sol!(
+        #[derive(Debug, PartialEq, Eq)]
+        Float32Harness,
+        "artifacts/Float32Harness.json"
+    );
+    sol!(
+        #[derive(Debug, PartialEq, Eq)]
+        ScalarVmHarness,
+        "artifacts/ScalarVmHarness.json"
+    );
 }
 
 pub use bindings::{DevToken, Disputes, JobMarket, Referee};

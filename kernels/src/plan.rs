@@ -267,14 +267,14 @@ fn is_gemm(node: &Node) -> bool {
 /// The `needed` nodes, compiled, and the most memory that they need at once.
 fn schedule(program: &Program, needed: &[bool], micro: Option<Micro>) -> (Vec<Planned>, u64) {
     let Lifetimes { release, reuse, peak_bytes } = Lifetimes::new(program, needed);
-    let plan = |((number, node), (release, reuse)): ((usize, &Node), (Vec<usize>, Option<usize>))| {
+    let all = program.nodes.iter().enumerate().zip(release.into_iter().zip(reuse));
+    let plans = all.filter(|((i, _), _)| needed[*i]).map(|((number, node), (release, reuse))| {
         let kernel = Blocks::new(node);
         let gemm = micro.and_then(|micro| Some((Gemm::find(node, &kernel)?, micro)));
         let sources = node.operands.iter().map(|o| o.source).collect();
         Planned { number, out: node.out.clone(), sources, kernel, gemm, release, reuse }
-    };
-    let all = program.nodes.iter().enumerate().zip(release.into_iter().zip(reuse));
-    (all.filter(|((i, _), _)| needed[*i]).map(plan).collect(), peak_bytes)
+    });
+    (plans.collect(), peak_bytes)
 }
 
 /// How long each output lives, and which memory is used again.

@@ -64,8 +64,7 @@ impl Chain {
         let provider = RootProvider::new_http(parsed);
         let wallet = wallet.map(|w| (w.address(), EthereumWallet::from(w.signer().clone())));
         let mut chain = Self { provider, url: url.into(), chain_id: 0, wallet };
-        chain.chain_id =
-            chain.provider.get_chain_id().await.map_err(|e| chain.failed("eth_chainId", &e))?;
+        chain.chain_id = chain.provider.get_chain_id().await.map_err(|e| chain.failed("eth_chainId", &e))?;
         Ok(chain)
     }
 

@@ -167,7 +167,8 @@ impl Client {
     pub async fn connect(url: &str, deployment: Deployment, wallet: Option<Wallet>) -> Result<Self, Error> {
         let chain = Chain::connect(url, wallet).await?;
         if chain.chain_id() != deployment.chain_id {
-            let reason = format!("it is chain {}, the deployment file is for chain {}", chain.chain_id(), deployment.chain_id);
+            let reason =
+                format!("it is chain {}, the deployment file is for chain {}", chain.chain_id(), deployment.chain_id);
             return Err(Error::Refused { what: format!("the node at {url}"), reason });
         }
         Ok(Self { chain, deployment })
@@ -228,7 +229,8 @@ impl Client {
     /// # Errors
     /// There is no such job, or the node does not answer.
     pub async fn job(&self, job_id: u64) -> Result<Job, Error> {
-        let j = self.chain.call(MARKET, self.deployment.market, JobMarket::jobCall { jobId: U256::from(job_id) }).await?;
+        let j =
+            self.chain.call(MARKET, self.deployment.market, JobMarket::jobCall { jobId: U256::from(job_id) }).await?;
         let Some(status) = JobStatus::from_code(j.status) else {
             let count = self.job_count().await?;
             return Err(Error::UnknownJob { job_id, market: self.deployment.market, count });
@@ -268,7 +270,8 @@ impl Client {
         self.allow(self.deployment.market, escrow_wei, "the job's escrow").await?;
         let outcome = self.chain.send(MARKET, self.deployment.market, JobMarket::postCall { spec_: spec }).await?;
         let posted = outcome.logs.iter().find_map(|log| JobMarket::JobPosted::decode_log(log).ok());
-        let missing = || Error::Refused { what: "posting the job".into(), reason: "the receipt has no JobPosted".into() };
+        let missing =
+            || Error::Refused { what: "posting the job".into(), reason: "the receipt has no JobPosted".into() };
         Ok((posted.ok_or_else(missing)?.jobId.saturating_to(), outcome))
     }
 
@@ -372,7 +375,8 @@ impl Client {
         };
         let outcome = self.chain.send(DISPUTES, self.deployment.disputes, call).await?;
         let id = outcome.logs.iter().find_map(moves::opened);
-        let missing = || Error::Refused { what: "opening the dispute".into(), reason: "the receipt has no Opened".into() };
+        let missing =
+            || Error::Refused { what: "opening the dispute".into(), reason: "the receipt has no Opened".into() };
         Ok((id.ok_or_else(missing)?, outcome))
     }
 

@@ -75,7 +75,9 @@ pub async fn deploy(chain: &Chain, treasury: Address) -> Result<Deployment, Erro
     let market = chain.create("JobMarket", market).await?;
     let made = chain.create("Disputes", creation(&Disputes::BYTECODE, (market, token).abi_encode_params())).await?;
     if made != disputes {
-        let reason = format!("Disputes is at {made} instead of {disputes}: another transaction used the deployer's nonce; deploy again");
+        let reason = format!(
+            "Disputes is at {made} instead of {disputes}: another transaction used the deployer's nonce; deploy again"
+        );
         return Err(Error::Refused { what: "the deployment".into(), reason });
     }
     Ok(Deployment { chain_id: chain.chain_id(), token, referee, disputes, market, block })

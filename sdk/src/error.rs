@@ -46,7 +46,9 @@ pub enum Error {
         reason: String,
     },
     /// A contract's answer does not decode: the deployment is of another version.
-    #[error("the answer of {contract} at {address} to `{call}` does not decode ({reason}); is the deployment file of this chain and version?")]
+    #[error(
+        "the answer of {contract} at {address} to `{call}` does not decode ({reason}); is the deployment file of this chain and version?"
+    )]
     Answer {
         /// Which contract.
         contract: &'static str,
@@ -58,7 +60,9 @@ pub enum Error {
         reason: String,
     },
     /// A transaction was sent but did not get into a block in time.
-    #[error("transaction {hash} is not in a block after {waited_s} s; it may still get in: look again before sending another")]
+    #[error(
+        "transaction {hash} is not in a block after {waited_s} s; it may still get in: look again before sending another"
+    )]
     Pending {
         /// The transaction.
         hash: B256,
@@ -66,7 +70,9 @@ pub enum Error {
         waited_s: u64,
     },
     /// A transaction got in but reverted; the state changed between estimate and block.
-    #[error("transaction {hash} (`{call}`) reverted in its block: the state changed before it got in; look again and decide anew")]
+    #[error(
+        "transaction {hash} (`{call}`) reverted in its block: the state changed before it got in; look again and decide anew"
+    )]
     Lost {
         /// The transaction.
         hash: B256,
@@ -100,7 +106,9 @@ pub enum Error {
         hint: &'static str,
     },
     /// Too few tokens.
-    #[error("{holder} holds {have_wei} of the payment token, {need_wei} are needed for {purpose}; get more, then try again")]
+    #[error(
+        "{holder} holds {have_wei} of the payment token, {need_wei} are needed for {purpose}; get more, then try again"
+    )]
     Balance {
         /// Whose balance.
         holder: Address,
@@ -112,7 +120,9 @@ pub enum Error {
         purpose: &'static str,
     },
     /// A job's program, state or data is not what the job says.
-    #[error("job {job_id}: {what} has root {got}, the job names {expected}; its requester serves something else: leave the job")]
+    #[error(
+        "job {job_id}: {what} has root {got}, the job names {expected}; its requester serves something else: leave the job"
+    )]
     WrongRoot {
         /// Which job.
         job_id: u64,
@@ -164,9 +174,11 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> Class {
         match self {
-            Self::Unreachable { .. } | Self::Refused { .. } | Self::Pending { .. } | Self::Lost { .. } | Self::Task(_) => {
-                Class::Retry
-            }
+            Self::Unreachable { .. }
+            | Self::Refused { .. }
+            | Self::Pending { .. }
+            | Self::Lost { .. }
+            | Self::Task(_) => Class::Retry,
             Self::Url(_)
             | Self::Reverted { .. }
             | Self::Answer { .. }

@@ -152,9 +152,7 @@ pub fn call(dispute_id: u64, position: B256, program: &Header, mv: Move) -> Move
             merkleRoot: merkle_root,
             children,
         }),
-        Move::PostChunk { chunk } => {
-            encoded(&Disputes::postChunkCall { disputeId: id, position, chunk: chunk.into() })
-        }
+        Move::PostChunk { chunk } => encoded(&Disputes::postChunkCall { disputeId: id, position, chunk: chunk.into() }),
         Move::PostBlocks { values } => {
             encoded(&Disputes::postBlocksCall { disputeId: id, position, values: pack(&values).into() })
         }

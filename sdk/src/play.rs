@@ -3,9 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use lockstep_commit::ProgramTree;
-use lockstep_dispute::{
-    Challenger, Defender, Job, Move, NoMove, Phase, Posted, Side, State, witness,
-};
+use lockstep_dispute::{Challenger, Defender, Job, Move, NoMove, Phase, Posted, Side, State, witness};
 use lockstep_ir::Program;
 
 use crate::{
@@ -147,13 +145,7 @@ impl Player {
     }
 }
 
-fn choose(
-    role: Role,
-    job: Job<'_>,
-    state: &State,
-    posted: &Posted,
-    run: &mut Run,
-) -> Result<Move, NoMove<RunError>> {
+fn choose(role: Role, job: Job<'_>, state: &State, posted: &Posted, run: &mut Run) -> Result<Move, NoMove<RunError>> {
     match (role, state.phase) {
         (_, Phase::Judge) => witness::judge(job, state, posted, run),
         (_, Phase::JudgeState) => witness::judge_state(job, state, run),
@@ -161,4 +153,3 @@ fn choose(
         _ => Challenger::new(job).next(state, posted, run),
     }
 }
-

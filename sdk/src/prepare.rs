@@ -43,8 +43,7 @@ impl Prepared {
         let urls: Vec<String> = std::iter::once(spec.uri.clone()).chain(mirrors.iter().cloned()).collect();
         let program = fetcher.fetch_program(&urls, spec.programRoot).await?;
         validate(&program)?;
-        let state =
-            fetcher.fetch_tensors(&urls, Kind::State, spec.initialStateRoot, &state_decls(&program)).await?;
+        let state = fetcher.fetch_tensors(&urls, Kind::State, spec.initialStateRoot, &state_decls(&program)).await?;
         let data = fetcher.fetch_tensors(&urls, Kind::Data, spec.dataRoot, &program.data).await?;
         for tensor in state.iter().chain(&data) {
             tensor.check_nans().map_err(|e| Error::Refused { what: format!("job {job_id}"), reason: e.to_string() })?;

@@ -66,7 +66,7 @@ type Tensors = Arc<Vec<Arc<Tensor>>>;
 /// A run of a job from some state on.
 pub struct Run {
     plan: Plan,
-    fault: Option<Fault>,
+    faults: Vec<Fault>,
     data: Arc<Vec<Tensor>>,
     states: BTreeMap<u64, Tensors>,
     roots: BTreeMap<u64, B256>,
@@ -76,7 +76,7 @@ pub struct Run {
 
 impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Run").field("states", &self.states.keys()).field("fault", &self.fault).finish_non_exhaustive()
+        f.debug_struct("Run").field("states", &self.states.keys()).field("faults", &self.faults).finish_non_exhaustive()
     }
 }
 
@@ -118,7 +118,7 @@ impl Run {
     pub fn new(program: &Program, data: Vec<Tensor>, steps: u64, state: Vec<Tensor>) -> Result<Self, RunError> {
         let mut run = Self {
             plan: Plan::new(program)?,
-            fault: None,
+            faults: Vec::new(),
             data: Arc::new(data),
             states: BTreeMap::new(),
             roots: BTreeMap::new(),
@@ -131,8 +131,14 @@ impl Run {
 
     /// The same run with a number altered.
     #[must_use]
-    pub fn with_fault(mut self, fault: Option<Fault>) -> Self {
-        self.fault = fault;
+    pub fn with_fault(self, fault: Option<Fault>) -> Self {
+        self.with_faults(fault.into_iter().collect())
+    }
+
+    /// The same run with several numbers altered, in the order given.
+    #[must_use]
+    pub fn with_faults(mut self, faults: Vec<Fault>) -> Self {
+        self.faults = faults;
         self
     }
 
@@ -177,10 +183,10 @@ impl Run {
     }
 
     fn step(&self, step: u64, state: &[Tensor], data: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
-        match self.fault.filter(|fault| fault.step() == step) {
-            None => Ok(self.plan.step(state, data)?),
-            Some(_) => self.traced(step, state, data, |_, _| ()),
+        if self.faults.iter().any(|fault| fault.step() == step) {
+            return self.traced(step, state, data, |_, _| ());
         }
+        Ok(self.plan.step(state, data)?)
     }
 
     /// Runs one step with every node's output shown to `see`, faults applied.
@@ -191,21 +197,25 @@ impl Run {
         data: &[Tensor],
         mut see: impl FnMut(usize, &Tensor),
     ) -> Result<Vec<Tensor>, RunError> {
-        let fault = self.fault.filter(|fault| fault.step() == step);
+        let faults: Vec<Fault> = self.faults.iter().copied().filter(|fault| fault.step() == step).collect();
         let traced = self.plan.trace(state, data, |index, output: &mut Tensor| {
-            if let Some(Fault::Node { node, element, flip, .. }) = fault
-                && node as usize == index
-            {
-                alter(output, element, flip);
+            for &fault in &faults {
+                if let Fault::Node { node, element, flip, .. } = fault
+                    && node as usize == index
+                {
+                    alter(output, element, flip);
+                }
             }
             see(index, output);
             ControlFlow::<Infallible>::Continue(())
         })?;
         let ControlFlow::Continue(mut next) = traced;
-        if let Some(Fault::State { tensor, element, flip, .. }) = fault
-            && let Some(tensor) = next.get_mut(tensor as usize)
-        {
-            alter(tensor, element, flip);
+        for &fault in &faults {
+            if let Fault::State { tensor, element, flip, .. } = fault
+                && let Some(tensor) = next.get_mut(tensor as usize)
+            {
+                alter(tensor, element, flip);
+            }
         }
         Ok(next)
     }

@@ -157,7 +157,8 @@ impl JobWatch {
         let seconds = started.elapsed().as_secs_f64();
         match first_wrong_checkpoint(&own, &claim.state_roots) {
             None => {
-                let detail = format!("milestone {}: all {} checkpoints equal, in {seconds:.2} s", claim.milestone, own.len());
+                let detail =
+                    format!("milestone {}: all {} checkpoints equal, in {seconds:.2} s", claim.milestone, own.len());
                 self.verifier.report.tell(job.id, "verified", detail);
                 Ok(Next::Again)
             }
@@ -225,7 +226,9 @@ impl JobWatch {
             Turn::Over { winner } => {
                 let (what, detail) = match winner {
                     Side::Challenger => ("won", "the solver is convicted; bond back, bounty paid"),
-                    Side::Defender => ("lost", "the claim stands; the bond is lost. Check this machine before verifying on"),
+                    Side::Defender => {
+                        ("lost", "the claim stands; the bond is lost. Check this machine before verifying on")
+                    }
                 };
                 self.verifier.report.dispute(job_id, dispute_id, what, detail);
                 self.dispute_id = None;

@@ -119,7 +119,10 @@ impl Act {
                     promise("the cheat lost its stake", got(Party::Cheat) == -stake_wei),
                     promise("the verifier has its bounty", got(Party::Verifier) == half_wei - tip_wei),
                     promise("the arbiter has its tip", got(Party::Arbiter) == tip_wei),
-                    promise("the requester is refunded, with four fifths of the rest", got(Party::Requester) == half_wei / 5 * 4),
+                    promise(
+                        "the requester is refunded, with four fifths of the rest",
+                        got(Party::Requester) == half_wei / 5 * 4,
+                    ),
                     promise("the treasury has a fifth of the rest", got(Party::Treasury) == half_wei / 5),
                 ]
             }
@@ -128,7 +131,10 @@ impl Act {
                 promise("the referee sided with the solver", winner(world, 2).await? == Some(Side::Defender)),
                 promise("the accuser lost its bond", got(Party::FalseChallenger) == -bond_wei),
                 promise("the arbiter has its tip", got(Party::Arbiter) == tip_wei),
-                promise("the solver has pay, stake and the bond", got(Party::Solver) == earned_wei + bond_wei - tip_wei),
+                promise(
+                    "the solver has pay, stake and the bond",
+                    got(Party::Solver) == earned_wei + bond_wei - tip_wei,
+                ),
             ],
         };
         Ok(kept)

@@ -72,9 +72,13 @@ pub(crate) fn tell(acts: &[Summary], promises: &[Promise], seconds: f64, output:
         let summary = serde_json::json!({ "what": "summary", "seconds": seconds, "acts": acts, "promises": promises });
         return output.result("", &summary);
     }
-    output.text(format!("\n{:<12}{:>14}{:>16}{:>16}{:>16}", "balances", "before", "after act 1", "after act 2", "after act 3"));
+    output.text(format!(
+        "\n{:<12}{:>14}{:>16}{:>16}{:>16}",
+        "balances", "before", "after act 1", "after act 2", "after act 3"
+    ));
     for (i, party) in Party::ALL.iter().enumerate() {
-        let mut line = format!("{:<12}{:>14}", party.name(), acts.first().map_or(String::new(), |a| tokens(a.balances[i].wei.0)));
+        let mut line =
+            format!("{:<12}{:>14}", party.name(), acts.first().map_or(String::new(), |a| tokens(a.balances[i].wei.0)));
         for act in acts {
             line += &format!("{:>16}", tokens(act.balances[i].wei.1));
         }

@@ -181,13 +181,22 @@ impl World {
     pub(crate) async fn solver(&self, party: Party, fault: Option<Fault>, output: &Output) -> Result<Daemon, Failure> {
         let (client, fetcher, _) = self.daemon(party).await?;
         let server = serve(fetcher.store().clone(), ([127, 0, 0, 1], 0).into()).await?;
-        let config =
-            lockstep_solver::Config { poll_ms: POLL_MS, uri: server.url(), fault, ..lockstep_solver::Config::default() };
+        let config = lockstep_solver::Config {
+            poll_ms: POLL_MS,
+            uri: server.url(),
+            fault,
+            ..lockstep_solver::Config::default()
+        };
         let solver = Solver::new(client, fetcher, config, self.reporter(party, output));
         Ok(spawn(Some(server), |stop| solver.run(stop)))
     }
 
-    pub(crate) async fn verifier(&self, party: Party, fault: Option<Fault>, output: &Output) -> Result<Daemon, Failure> {
+    pub(crate) async fn verifier(
+        &self,
+        party: Party,
+        fault: Option<Fault>,
+        output: &Output,
+    ) -> Result<Daemon, Failure> {
         let (client, fetcher, _) = self.daemon(party).await?;
         // An accuser knows that its accusation is false and does not bring it before the referee.
         let judge_after_s = if fault.is_some() { u64::MAX } else { 5 };
