@@ -121,7 +121,7 @@ impl Executed {
             beneficiary: FEE_RECIPIENT,
             state_root,
             transactions_root: ordered_trie_root_with_encoder(&self.transactions, |raw, out| {
-                out.extend_from_slice(raw)
+                out.extend_from_slice(raw);
             }),
             receipts_root: calculate_receipt_root(&envelopes),
             logs_bloom: logs_bloom(logs),
