@@ -48,7 +48,9 @@ library ChunkTree {
     function emptyRoot(uint256 level) internal pure returns (bytes32 root_) {
         if (level > MAX_DEPTH) revert TooDeep(level);
         unchecked {
-            for (uint256 i = 0; i < level; ++i) root_ = pair(root_, root_);
+            for (uint256 i = 0; i < level; ++i) {
+                root_ = pair(root_, root_);
+            }
         }
     }
 

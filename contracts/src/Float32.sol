@@ -15,11 +15,15 @@ library Float32 {
     uint256 private constant ONE = 0x3f800000;
 
     // ------------------------------------------------------------------------------------------------- arithmetic
+    // Each operation has a short way for normal operands and a long one for the rest. The test: (exponent field + 1) & 0xfe
+    // is zero for zeros, subnormals, infinities and NaNs, and only for them. All end in the same rounding, written plainly:
+    //
+    //     q = m >> n; if the rest is above half, or half and q is odd, q += 1; result = (e << 23) + q
+    //
+    // where e is the biased exponent less one, for the hidden bit of q raises it again, and so does a carry.
 
     /// `a + b`.
     function add(uint256 a, uint256 b) internal pure returns (uint256 z) {
-        uint256 e;
-        uint256 sum;
         assembly ("memory-safe") {
             // the larger magnitude first: it gives the sign, and the difference is not negative
             if lt(shl(225, a), shl(225, b)) {
@@ -27,30 +31,61 @@ library Float32 {
                 a := b
                 b := z
             }
-            // (exponent field + 1) & 0xfe is zero for zeros, subnormals, infinities and NaNs only
             z := mul(and(add(a, 0x800000), 0x7f000000), and(add(b, 0x800000), 0x7f000000))
         }
-        if (z == 0) return addSpecial(a, b);
+        if (z == 0) return addSlow(a, b);
         assembly ("memory-safe") {
-            e := and(shr(23, a), 0xff)
-            let gap := sub(e, and(shr(23, b), 0xff))
-            if gt(gap, 60) { gap := 60 }
-            sum := shl(60, or(and(a, 0x7fffff), 0x800000))
-            gap := shl(sub(60, gap), or(and(b, 0x7fffff), 0x800000))
-            switch shr(31, xor(a, b))
-            case 0 { sum := add(sum, gap) }
-            default { sum := sub(sum, gap) }
-            // INVARIANT: sum < 2^85, so its leading five bits, if any, start at bit 80
-            z := shr(80, sum)
-            // a table of floor(log2) for 1..31
-            if z { z := add(80, byte(z, 0x0000010102020202030303030303030304040404040404040404040404040404)) }
-        }
-        if (z == 0) {
-            if (sum == 0) return 0;
-            z = log2(sum);
-        }
-        unchecked {
-            return round(a & SIGN, sum, z, e + z - 83);
+            let e := and(shr(23, a), 0xff)
+            // Significands from bit 230 on. Of `b` bits are lost only 230 places further down, and never all of them.
+            // sum = a + b, or a - b if the signs differ
+            let sum :=
+                add(
+                    shl(230, or(and(a, 0x7fffff), 0x800000)),
+                    mul(
+                        sub(1, shl(1, shr(31, xor(a, b)))),
+                        shr(sub(e, and(shr(23, b), 0xff)), shl(230, or(and(b, 0x7fffff), 0x800000)))
+                    )
+                )
+            switch sum
+            case 0 { z := 0 }
+            default {
+                // INVARIANT: sum < 2^255. Its leading bit: a table for the five from bit 250 on, else by halving.
+                z := shr(250, sum)
+                switch z
+                case 0 {
+                    z := shl(7, lt(0xffffffffffffffffffffffffffffffff, sum))
+                    z := or(z, shl(6, lt(0xffffffffffffffff, shr(z, sum))))
+                    z := or(z, shl(5, lt(0xffffffff, shr(z, sum))))
+                    z := or(z, shl(4, lt(0xffff, shr(z, sum))))
+                    z := or(z, shl(3, lt(0xff, shr(z, sum))))
+                    z := or(z, shl(2, lt(0xf, shr(z, sum))))
+                    z := or(z, byte(shr(z, sum), 0x0000010102020202030303030303030300000000000000000000000000000000))
+                }
+                default { z := add(byte(z, 0x0000010102020202030303030303030304040404040404040404040404040404), 250) }
+                e := sub(add(e, z), 254)
+                z := sub(z, 23)
+                if gt(e, 252) {
+                    // at the ends of the range
+                    switch slt(e, 0)
+                    case 1 {
+                        // subnormal: no bit below 2^-149, no hidden bit
+                        z := sub(z, e)
+                        if gt(z, 255) { z := 255 }
+                        e := 0
+                    }
+                    default {
+                        if gt(e, 253) {
+                            // infinity: exponent 255, no fraction
+                            e := 254
+                            sum := shl(z, 0x800000)
+                        }
+                    }
+                }
+                z := or(
+                    add(shl(23, e), shr(z, add(sum, add(sub(shl(sub(z, 1), 1), 1), and(shr(z, sum), 1))))),
+                    and(a, 0x80000000)
+                )
+            }
         }
     }
 
@@ -64,16 +99,34 @@ library Float32 {
         assembly ("memory-safe") {
             z := mul(and(add(a, 0x800000), 0x7f000000), and(add(b, 0x800000), 0x7f000000))
         }
-        if (z == 0) return mulSpecial(a, b);
-        uint256 product;
-        uint256 e;
+        if (z == 0) return mulSlow(a, b);
         assembly ("memory-safe") {
-            product := mul(or(and(a, 0x7fffff), 0x800000), or(and(b, 0x7fffff), 0x800000))
-            // INVARIANT: 2^46 <= product < 2^48
-            z := add(46, shr(47, product))
-            e := sub(add(shr(23, add(and(a, 0x7f800000), and(b, 0x7f800000))), z), 173)
+            let product := mul(or(and(a, 0x7fffff), 0x800000), or(and(b, 0x7fffff), 0x800000))
+            // INVARIANT: 2^46 <= product < 2^48, so 23 or 24 bits go
+            z := add(23, shr(47, product))
+            let e := sub(add(shr(23, add(and(a, 0x7f800000), and(b, 0x7f800000))), z), 151)
+            if gt(e, 252) {
+                // at the ends of the range
+                switch slt(e, 0)
+                case 1 {
+                    // subnormal: no bit below 2^-149, no hidden bit
+                    z := sub(z, e)
+                    if gt(z, 255) { z := 255 }
+                    e := 0
+                }
+                default {
+                    if gt(e, 253) {
+                        // infinity: exponent 255, no fraction
+                        e := 254
+                        product := shl(z, 0x800000)
+                    }
+                }
+            }
+            z := or(
+                add(shl(23, e), shr(z, add(product, add(sub(shl(sub(z, 1), 1), 1), and(shr(z, product), 1))))),
+                and(xor(a, b), 0x80000000)
+            )
         }
-        return round((a ^ b) & SIGN, product, z, e);
     }
 
     /// `a / b`.
@@ -81,34 +134,51 @@ library Float32 {
         assembly ("memory-safe") {
             z := mul(and(add(a, 0x800000), 0x7f000000), and(add(b, 0x800000), 0x7f000000))
         }
-        if (z == 0) return divSpecial(a, b);
-        uint256 quotient;
-        uint256 e;
+        if (z == 0) return divSlow(a, b);
         assembly ("memory-safe") {
-            z := or(and(b, 0x7fffff), 0x800000)
-            e := shl(32, or(and(a, 0x7fffff), 0x800000))
+            let e := shl(32, or(and(a, 0x7fffff), 0x800000))
+            let quotient := or(and(b, 0x7fffff), 0x800000)
             // the quotient, and below it whether anything is left
-            quotient := or(shl(1, div(e, z)), iszero(iszero(mod(e, z))))
-            // INVARIANT: 2^32 <= quotient < 2^34
-            z := add(32, shr(33, quotient))
-            e := sub(add(add(and(shr(23, a), 0xff), z), 94), and(shr(23, b), 0xff))
+            quotient := or(shl(1, div(e, quotient)), gt(mod(e, quotient), 0))
+            // INVARIANT: 2^32 <= quotient < 2^34, so 9 or 10 bits go
+            z := add(9, shr(33, quotient))
+            e := sub(add(and(shr(23, a), 0xff), add(z, 116)), and(shr(23, b), 0xff))
+            if gt(e, 252) {
+                // at the ends of the range
+                switch slt(e, 0)
+                case 1 {
+                    // subnormal: no bit below 2^-149, no hidden bit
+                    z := sub(z, e)
+                    if gt(z, 255) { z := 255 }
+                    e := 0
+                }
+                default {
+                    if gt(e, 253) {
+                        // infinity: exponent 255, no fraction
+                        e := 254
+                        quotient := shl(z, 0x800000)
+                    }
+                }
+            }
+            z := or(
+                add(shl(23, e), shr(z, add(quotient, add(sub(shl(sub(z, 1), 1), 1), and(shr(z, quotient), 1))))),
+                and(xor(a, b), 0x80000000)
+            )
         }
-        return round((a ^ b) & SIGN, quotient, z, e);
     }
 
     /// The square root of `x`; -0 gives -0.
     function sqrt(uint256 x) internal pure returns (uint256 z) {
         unchecked {
             uint256 e = x >> 23;
-            uint256 m = x & 0x7fffff;
+            uint256 m = x & 0x7fffff | 0x800000;
             if (e == 0) {
-                if (m == 0) return x;
-                z = log2(m);
-                m <<= 23 - z;
-                e = z - 22;
-            } else if (e < 255) {
-                m |= 0x800000;
-            } else {
+                if (x == 0) return 0;
+                // a subnormal: 2^-149 times an integer, which as a float has its significand normalised
+                e = fromU32(x);
+                m = e & 0x7fffff | 0x800000;
+                e = (e >> 23) - 149;
+            } else if (e >= 255) {
                 return x == INF || x == SIGN ? x : NAN;
             }
             assembly ("memory-safe") {
@@ -121,95 +191,93 @@ library Float32 {
                 s := shr(1, add(s, div(n, s)))
                 s := shr(1, add(s, div(n, s)))
                 s := sub(s, gt(mul(s, s), n))
-                m := or(shl(1, s), iszero(eq(mul(s, s), n)))
-                // INVARIANT: 2^25 <= m < 2^27
-                z := add(25, shr(26, m))
-                // (e - 150 - 26 - odd) / 2 - 1 + 127 + z, and e - odd is even
-                e := add(sar(1, sub(e, odd)), add(z, 38))
+                // one more bit says whether the root goes on
+                m := or(shl(1, s), lt(mul(s, s), n))
+                // INVARIANT: 2^25 <= m < 2^27, so 2 or 3 bits go, and the result is normal
+                z := add(2, shr(26, m))
+                // (e - 150 - 26 - odd) / 2 - 1 + 127 + 23 + z, less one; e - odd is even
+                e := add(sar(1, sub(e, odd)), add(z, 60))
+                z := add(shl(23, e), shr(z, add(m, add(sub(shl(sub(z, 1), 1), 1), and(shr(z, m), 1)))))
             }
-            return round(0, m, z, e);
         }
     }
 
     /// `a * b + c`, rounded once.
     function fma(uint256 a, uint256 b, uint256 c) internal pure returns (uint256 z) {
-        uint256 product;
-        uint256 e; // of the product: the sum of the exponent fields
-        uint256 shift;
-        uint256 m;
         assembly ("memory-safe") {
-            z :=
-                mul(
-                    mul(and(add(a, 0x800000), 0x7f000000), and(add(b, 0x800000), 0x7f000000)),
-                    and(add(c, 0x800000), 0x7f000000)
-                )
-            if z {
-                product := mul(or(and(a, 0x7fffff), 0x800000), or(and(b, 0x7fffff), 0x800000))
-                e := shr(23, add(and(a, 0x7f800000), and(b, 0x7f800000)))
-                m := or(and(c, 0x7fffff), 0x800000)
-                shift := and(shr(23, c), 0xff)
-            }
+            z := mul(
+                mul(and(add(a, 0x800000), 0x7f000000), and(add(b, 0x800000), 0x7f000000)),
+                and(add(c, 0x800000), 0x7f000000)
+            )
         }
-        if (z == 0) {
-            bool decided;
-            (decided, z) = fmaSpecial(a, b, c);
-            if (decided) return z;
-            (m, e) = unpack(a);
-            (product, shift) = unpack(b);
-            unchecked {
-                product *= m;
-                e += shift;
-            }
-            (m, shift) = unpack(c);
-        }
+        if (z == 0) return fmaSlow(a, b, c);
         assembly ("memory-safe") {
-            // The frame: the product starts at bit 80, `c` at bit `shift` = 80 + its exponent less the product's.
-            z := shift
-            shift := sub(add(shift, 230), e)
+            // The frame: the product from bit 80 on, `c` from bit `shift` on: 80, and its exponent less the product's.
+            let e := shr(23, add(and(a, 0x7f800000), and(b, 0x7f800000)))
+            z := and(shr(23, c), 0xff)
+            let shift := sub(add(z, 230), e)
             if gt(shift, 144) {
                 // too far apart to touch: 80 bits below, or 64 above, are as good as any distance
-                switch sgt(shift, 0)
-                case 0 { shift := 0 }
+                switch slt(shift, 0)
+                case 1 { shift := 0 }
                 default {
                     shift := 144
                     e := add(z, 86)
                 }
             }
-            product := shl(80, product)
-            m := shl(shift, m)
-            c := shr(31, xor(xor(a, b), c))
-            a := and(xor(a, b), 0x80000000)
-            switch c
-            case 0 { product := add(product, m) }
+            // product + c, or product - c if the signs differ
+            let sum :=
+                add(
+                    shl(80, mul(or(and(a, 0x7fffff), 0x800000), or(and(b, 0x7fffff), 0x800000))),
+                    mul(sub(1, shl(1, shr(31, xor(xor(a, b), c)))), shl(shift, or(and(c, 0x7fffff), 0x800000)))
+                )
+            a := xor(a, b)
+            if slt(sum, 0) {
+                sum := sub(0, sum)
+                a := not(a)
+            }
+            switch sum
+            case 0 { z := 0 }
             default {
-                product := sub(product, m)
-                if slt(product, 0) {
-                    product := sub(0, product)
-                    a := xor(a, 0x80000000)
+                // INVARIANT: sum < 2^(max(104, shift) + 25). Its leading bit: a table for the five from there down, else by halving.
+                b := sub(shift, 104)
+                b := add(124, mul(b, sgt(b, 0)))
+                z := shr(b, sum)
+                switch z
+                case 0 {
+                    z := shl(7, lt(0xffffffffffffffffffffffffffffffff, sum))
+                    z := or(z, shl(6, lt(0xffffffffffffffff, shr(z, sum))))
+                    z := or(z, shl(5, lt(0xffffffff, shr(z, sum))))
+                    z := or(z, shl(4, lt(0xffff, shr(z, sum))))
+                    z := or(z, shl(3, lt(0xff, shr(z, sum))))
+                    z := or(z, shl(2, lt(0xf, shr(z, sum))))
+                    z := or(z, byte(shr(z, sum), 0x0000010102020202030303030303030300000000000000000000000000000000))
                 }
+                default { z := add(byte(z, 0x0000010102020202030303030303030304040404040404040404040404040404), b) }
+                e := sub(add(z, e), 254)
+                z := sub(z, 23)
+                if gt(e, 252) {
+                    // at the ends of the range
+                    switch slt(e, 0)
+                    case 1 {
+                        // subnormal: no bit below 2^-149, no hidden bit
+                        z := sub(z, e)
+                        if gt(z, 255) { z := 255 }
+                        e := 0
+                    }
+                    default {
+                        if gt(e, 253) {
+                            // infinity: exponent 255, no fraction
+                            e := 254
+                            sum := shl(z, 0x800000)
+                        }
+                    }
+                }
+                z := or(
+                    add(shl(23, e), shr(z, add(sum, add(sub(shl(sub(z, 1), 1), 1), and(shr(z, sum), 1))))),
+                    and(a, 0x80000000)
+                )
             }
-            // INVARIANT: product < 2^(max(128, shift + 24) + 1): its leading five bits, if any, start here
-            b := 124
-            if gt(shift, 104) { b := add(20, shift) }
-            z := shr(b, product)
-            if z { z := add(b, byte(z, 0x0000010102020202030303030303030304040404040404040404040404040404)) }
-        }
-        if (z == 0) {
-            if (product == 0) return 0;
-            z = log2(product);
-        }
-        assembly ("memory-safe") {
-            // `round`, inlined
-            e := sub(add(z, e), 253)
-            z := sub(z, 23)
-            if slt(e, 1) {
-                z := sub(add(z, 1), e)
-                e := 1
-                if gt(z, 255) { z := 255 }
-            }
-            z := add(shl(23, sub(e, 1)), shr(z, add(product, add(sub(shl(sub(z, 1), 1), 1), and(shr(z, product), 1)))))
-            if gt(z, 0x7f7fffff) { z := 0x7f800000 }
-            z := or(z, a)
         }
     }
 
@@ -305,11 +373,17 @@ library Float32 {
     }
 
     /// The nearest value to a `u32`.
-    function fromU32(uint256 n) internal pure returns (uint256) {
-        unchecked {
-            if (n == 0) return 0;
-            uint256 top = log2(n);
-            return round(0, n << 24, top + 24, top + 127);
+    function fromU32(uint256 n) internal pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            if n {
+                z := shl(4, lt(0xffff, n))
+                z := or(z, shl(3, lt(0xff, shr(z, n))))
+                z := or(z, shl(2, lt(0xf, shr(z, n))))
+                z := or(z, byte(shr(z, n), 0x0000010102020202030303030303030300000000000000000000000000000000))
+                // leading bit to bit 32, so that 9 bits go; the exponent less one is 126 more than its place
+                n := shl(sub(32, z), n)
+                z := add(shl(23, add(z, 126)), shr(9, add(n, add(255, and(shr(9, n), 1)))))
+            }
         }
     }
 
@@ -337,20 +411,30 @@ library Float32 {
 
     // -------------------------------------------------------------------------------------------------- internals
 
-    /// Rounds `m`, whose leading bit is bit `top` (24 or more) and whose biased exponent would be `e` (signed), to 24 bits.
-    /// Bit 0 of `m` may stand for anything smaller. `m < 2^200`.
-    function round(uint256 sign, uint256 m, uint256 top, uint256 e) private pure returns (uint256 z) {
+    /// Rounds `m * 2^(e - 127)`, `2^24 <= m < 2^255`, to 24 bits. Bit 0 of `m` may stand for anything smaller.
+    function round(uint256 sign, uint256 m, uint256 e) private pure returns (uint256 z) {
         assembly ("memory-safe") {
+            // the position of the leading bit, halving the distance
+            let top := shl(7, lt(0xffffffffffffffffffffffffffffffff, m))
+            top := or(top, shl(6, lt(0xffffffffffffffff, shr(top, m))))
+            top := or(top, shl(5, lt(0xffffffff, shr(top, m))))
+            top := or(top, shl(4, lt(0xffff, shr(top, m))))
+            top := or(top, shl(3, lt(0xff, shr(top, m))))
+            z := shr(top, m)
+            top := or(top, shl(2, lt(0xf, z)))
+            top := or(top, byte(shr(top, m), 0x0000010102020202030303030303030300000000000000000000000000000000))
+            // the exponent of the result, less one, and how many bits go
+            e := sub(add(e, top), 1)
             top := sub(top, 23)
-            if slt(e, 1) {
+            if slt(e, 0) {
                 // subnormal: no bit below 2^-149, no hidden bit
-                top := sub(add(top, 1), e)
-                e := 1
+                top := sub(top, e)
+                e := 0
                 if gt(top, 255) { top := 255 }
             }
-            // plain: q = m >> top; if the rest is above half, or half and q is odd, q += 1; z = ((e - 1) << 23) + q.
+            // plain: q = m >> top; if the rest is above half, or half and q is odd, q += 1; z = (e << 23) + q.
             // The hidden bit and a carry both raise the exponent by one.
-            z := add(shl(23, sub(e, 1)), shr(top, add(m, add(sub(shl(sub(top, 1), 1), 1), and(shr(top, m), 1)))))
+            z := add(shl(23, e), shr(top, add(m, add(sub(shl(sub(top, 1), 1), 1), and(shr(top, m), 1)))))
             if gt(z, 0x7f7fffff) { z := 0x7f800000 }
             z := or(z, sign)
         }
@@ -367,16 +451,109 @@ library Float32 {
         }
     }
 
-    /// Position of the leading bit; 0 for 0.
-    function log2(uint256 x) private pure returns (uint256 r) {
-        assembly ("memory-safe") {
-            r := shl(7, lt(0xffffffffffffffffffffffffffffffff, x))
-            r := or(r, shl(6, lt(0xffffffffffffffff, shr(r, x))))
-            r := or(r, shl(5, lt(0xffffffff, shr(r, x))))
-            r := or(r, shl(4, lt(0xffff, shr(r, x))))
-            r := or(r, shl(3, lt(0xff, shr(r, x))))
-            r := or(r, shl(2, lt(0xf, shr(r, x))))
-            r := or(r, byte(shr(r, x), 0x0000010102020202030303030303030300000000000000000000000000000000))
+    /// `a + b`, `|a| >= |b|`, whatever they are.
+    function addSlow(uint256 a, uint256 b) private pure returns (uint256) {
+        unchecked {
+            if (a & MAGNITUDE >= INF) {
+                if (isNan(a)) return NAN;
+                return a == b ^ SIGN ? NAN : a;
+            }
+            if (b & MAGNITUDE == 0) return a & MAGNITUDE != 0 ? a : a & b; // -0 only from two of them
+            uint256 e;
+            uint256 sum;
+            assembly ("memory-safe") {
+                e := and(shr(23, a), 0xff)
+                let f := and(shr(23, b), 0xff)
+                // A subnormal has no hidden bit and exponent 1. One so far down that all its bits are lost changes nothing.
+                sum := shl(230, or(and(a, 0x7fffff), shl(23, gt(e, 0))))
+                e := add(e, iszero(e))
+                f := shr(sub(e, add(f, iszero(f))), shl(230, or(and(b, 0x7fffff), shl(23, gt(f, 0)))))
+                switch shr(31, xor(a, b))
+                case 0 { sum := add(sum, f) }
+                default { sum := sub(sum, f) }
+            }
+            return sum == 0 ? 0 : round(a & SIGN, sum, e - 253);
+        }
+    }
+
+    /// `a * b`, whatever they are.
+    function mulSlow(uint256 a, uint256 b) private pure returns (uint256) {
+        unchecked {
+            uint256 sign = (a ^ b) & SIGN;
+            a &= MAGNITUDE;
+            b &= MAGNITUDE;
+            if (a >= INF || b >= INF) {
+                if (a > INF || b > INF || a == 0 || b == 0) return NAN;
+                return sign | INF;
+            }
+            if (a == 0 || b == 0) return sign;
+            (uint256 m, uint256 e) = unpack(a);
+            (uint256 n, uint256 f) = unpack(b);
+            return round(sign, m * n << 64, e + f - 237);
+        }
+    }
+
+    /// `a / b`, whatever they are.
+    function divSlow(uint256 a, uint256 b) private pure returns (uint256) {
+        unchecked {
+            uint256 sign = (a ^ b) & SIGN;
+            a &= MAGNITUDE;
+            b &= MAGNITUDE;
+            if (a >= INF || b >= INF) {
+                if (a > INF || b > INF || a == b) return NAN;
+                return a == INF ? sign | INF : sign;
+            }
+            if (b == 0) return a == 0 ? NAN : sign | INF;
+            if (a == 0) return sign;
+            (uint256 m, uint256 e) = unpack(a);
+            (uint256 n, uint256 f) = unpack(b);
+            assembly ("memory-safe") {
+                m := shl(64, m)
+                m := or(shl(1, div(m, n)), gt(mod(m, n), 0))
+            }
+            return round(sign, m, e + 62 - f);
+        }
+    }
+
+    /// `a * b + c`, whatever they are.
+    function fmaSlow(uint256 a, uint256 b, uint256 c) private pure returns (uint256) {
+        unchecked {
+            uint256 sign = (a ^ b) & SIGN;
+            a &= MAGNITUDE;
+            b &= MAGNITUDE;
+            if (a >= INF || b >= INF || c & MAGNITUDE >= INF) {
+                if (a > INF || b > INF || isNan(c)) return NAN;
+                if (a < INF && b < INF) return c;
+                return a == 0 || b == 0 || c == (sign ^ SIGN) | INF ? NAN : sign | INF;
+            }
+            if (a == 0 || b == 0) return c & MAGNITUDE != 0 ? c : c & sign;
+            (uint256 product, uint256 e) = unpack(a);
+            (a, b) = unpack(b);
+            product = product * a << 80;
+            e += b;
+            (a, b) = unpack(c & MAGNITUDE);
+            // The frame: the product starts at bit 80, `c` at bit `shift` = 80 + its exponent less the product's. Too far apart
+            // to touch, 80 bits below or 64 above are as good as any distance.
+            uint256 shift = b + 230 - e;
+            if (shift > 144) {
+                if (int256(shift) < 0) {
+                    shift = 0;
+                } else {
+                    shift = 144;
+                    e = b + 86;
+                }
+            }
+            a <<= shift;
+            if ((c & SIGN) == sign) {
+                product += a;
+            } else {
+                product -= a;
+                if (int256(product) < 0) {
+                    product = 0 - product;
+                    sign ^= SIGN;
+                }
+            }
+            return product == 0 ? 0 : round(sign, product, e - 253);
         }
     }
 
@@ -394,76 +571,5 @@ library Float32 {
             y := and(x, 0x7fffffff)
             if shr(31, x) { y := sub(0, y) }
         }
-    }
-
-    /// `a + b`, `|a| >= |b|`, where one of them is not normal.
-    function addSpecial(uint256 a, uint256 b) private pure returns (uint256) {
-        unchecked {
-            if (isNan(a)) return NAN;
-            if (a & MAGNITUDE == INF) return a == b ^ SIGN ? NAN : a;
-            if (b & MAGNITUDE == 0) return a & MAGNITUDE != 0 ? a : a & b; // -0 only from two of them
-            (uint256 m, uint256 e) = unpack(a);
-            (uint256 n, uint256 f) = unpack(b);
-            uint256 gap = e - f;
-            if (gap > 60) gap = 60;
-            m <<= 60;
-            n <<= 60 - gap;
-            m = (a ^ b) & SIGN == 0 ? m + n : m - n;
-            if (m == 0) return 0;
-            uint256 top = log2(m);
-            return round(a & SIGN, m, top, e + top - 83);
-        }
-    }
-
-    /// `a * b` where one of them is not normal.
-    function mulSpecial(uint256 a, uint256 b) private pure returns (uint256) {
-        unchecked {
-            if (isNan(a) || isNan(b)) return NAN;
-            uint256 sign = (a ^ b) & SIGN;
-            a &= MAGNITUDE;
-            b &= MAGNITUDE;
-            if (a == INF || b == INF) return a == 0 || b == 0 ? NAN : sign | INF;
-            if (a == 0 || b == 0) return sign;
-            (uint256 m, uint256 e) = unpack(a);
-            (uint256 n, uint256 f) = unpack(b);
-            m = m * n << 64;
-            uint256 top = log2(m);
-            return round(sign, m, top, e + f + top - 237);
-        }
-    }
-
-    /// `a / b` where one of them is not normal.
-    function divSpecial(uint256 a, uint256 b) private pure returns (uint256) {
-        unchecked {
-            if (isNan(a) || isNan(b)) return NAN;
-            uint256 sign = (a ^ b) & SIGN;
-            a &= MAGNITUDE;
-            b &= MAGNITUDE;
-            if (a == INF) return b == INF ? NAN : sign | INF;
-            if (b == INF) return sign;
-            if (b == 0) return a == 0 ? NAN : sign | INF;
-            if (a == 0) return sign;
-            (uint256 m, uint256 e) = unpack(a);
-            (uint256 n, uint256 f) = unpack(b);
-            m <<= 64;
-            m = (m / n) << 1 | (m % n == 0 ? 0 : 1);
-            uint256 top = log2(m);
-            return round(sign, m, top, e + top + 62 - f);
-        }
-    }
-
-    /// `a * b + c` where one of them is not normal, if no rounding is needed: a NaN, an infinity or a zero is involved.
-    function fmaSpecial(uint256 a, uint256 b, uint256 c) private pure returns (bool decided, uint256 z) {
-        if (isNan(a) || isNan(b) || isNan(c)) return (true, NAN);
-        uint256 sign = (a ^ b) & SIGN;
-        a &= MAGNITUDE;
-        b &= MAGNITUDE;
-        if (a == INF || b == INF) {
-            bool invalid = a == 0 || b == 0 || c == (sign ^ SIGN) | INF;
-            return (true, invalid ? NAN : sign | INF);
-        }
-        if (c & MAGNITUDE == INF) return (true, c);
-        if (a == 0 || b == 0) return (true, c & MAGNITUDE != 0 ? c : c & sign);
-        return (false, 0);
     }
 }

@@ -3,7 +3,6 @@ pragma solidity ^0.8.30;
 
 import {Gather, Operand} from "@ir/Program.sol";
 import {ChunkTree} from "./ChunkTree.sol";
-import {Float32} from "./Float32.sol";
 import {ScalarVm} from "./ScalarVm.sol";
 import {ChunkWitness, IReferee, OperandWitness} from "./interfaces/IReferee.sol";
 
@@ -18,30 +17,34 @@ library OperandReader {
     uint256 private constant ROW = 0xa0;
 
     struct Reader {
-        uint256 operand;
-        uint256 dtype;
-        uint256 fill;
-        bool skip;
+        /// Where the frame has the operand's value (0x00).
+        uint256 slot;
+        uint256 dtype; // 0x20
+        /// Bytes of an element, as a power of two (0x40).
+        uint256 shift;
+        /// The chunk used last, and where its data starts in calldata (0x60, 0x80).
+        uint256 lastChunk;
+        uint256 lastData;
+        /// The element index is `index` and one of `steps` per factor (0xa0, 0xc0, 0xe0).
         bool linear;
-        /// Linear: no factor moves it.
-        bool constant_;
-        /// Linear: element index where all factors are 0.
         uint256 index;
-        /// Linear: one step of the element index per factor.
         uint256 steps;
-        /// Else: per view dimension extent, coordinate where all factors are 0, reader of the gathered value or 0,
-        /// whether that is signed, its stride, one coefficient per factor.
+        /// Addresses of the factors' values in the frame: the first, the end (0x100, 0x120).
+        uint256 factors;
+        uint256 factorsEnd;
+        /// Not linear: per view dimension extent, coordinate where all factors are 0, reader of the gathered value or 0, whether
+        /// that is signed, its stride, one coefficient per factor.
         uint256 rows;
         uint256 rank;
-        uint256 factors;
-        /// Address of the factors' values in the frame.
-        uint256 factorValues;
+        /// Linear, and no factor moves it.
+        bool fixed_;
+        bool skip;
+        uint256 fill;
         /// Pairs: chunk index, where its data starts in calldata.
         uint256 chunks;
-        uint256 chunkCount;
-        /// The chunk used last.
-        uint256 lastIndex;
-        uint256 lastData;
+        uint256 chunksEnd;
+        /// Number of the operand, for errors.
+        uint256 operand;
     }
 
     /// What is the same for all operands of a unit.
@@ -66,13 +69,15 @@ library OperandReader {
         OperandWitness calldata witness
     ) internal pure returns (Reader memory reader) {
         reader.operand = number;
+        reader.slot = place.frame + ScalarVm.OPERANDS + (number << 5);
         reader.dtype = operand.dtype;
-        reader.fill = operand.fill;
-        reader.skip = operand.skip;
+        reader.shift = sizeShift(operand.dtype);
+        reader.lastChunk = NOT_FOUND;
+        reader.factors = place.frame + ScalarVm.FACTORS;
+        reader.factorsEnd = reader.factors + (place.factors << 5);
         reader.rank = operand.viewShape.length;
-        reader.factors = place.factors;
-        reader.factorValues = place.frame + ScalarVm.FACTORS;
-        reader.lastIndex = NOT_FOUND;
+        reader.skip = operand.skip;
+        reader.fill = operand.fill;
         uint256 elements = product(operand.shape);
         if (operand.viewShape.length > 6 || product(operand.viewShape) != elements) {
             revert IReferee.NotJudgeable("a view has as many elements as its tensor");
@@ -80,7 +85,7 @@ library OperandReader {
         if (operand.access.length != reader.rank * (1 + place.coords + place.factors)) {
             revert IReferee.NotJudgeable("access has one row per view dimension");
         }
-        proveChunks(reader, elements << sizeShift(operand.dtype), witness);
+        proveChunks(reader, elements << reader.shift, witness);
         layRows(reader, operand, place);
         if (operand.gathers.length != 0) layGathers(reader, operand, readers);
         else makeLinear(reader, place);
@@ -95,31 +100,36 @@ library OperandReader {
     /// The element's row-major index at the frame's factors, or `NOT_FOUND` out of bounds. Dimensions are looked at in order
     /// and none after the first that is out of bounds, so that a witness needs no chunk of what need not be gathered.
     function locate(Reader memory reader) internal pure returns (uint256 index) {
-        if (reader.linear) {
-            assembly ("memory-safe") {
+        uint256 row;
+        assembly ("memory-safe") {
+            switch mload(add(reader, 0xa0))
+            case 0 { row := mload(add(reader, 0x140)) }
+            default {
                 index := mload(add(reader, 0xc0))
-                let steps := mload(add(reader, 0xe0))
-                let values := mload(add(reader, 0x160))
-                let end := add(steps, shl(5, mload(add(reader, 0x140))))
-                for {} lt(steps, end) {
-                    steps := add(steps, 0x20)
-                    values := add(values, 0x20)
-                } { index := add(index, mul(mload(steps), mload(values))) }
+                let step := mload(add(reader, 0xe0))
+                let factor := mload(add(reader, 0x100))
+                let end := mload(add(reader, 0x120))
+                for {} lt(factor, end) {
+                    step := add(step, 0x20)
+                    factor := add(factor, 0x20)
+                } { index := add(index, mul(mload(step), mload(factor))) }
             }
-            return index;
         }
-        uint256 row = reader.rows;
-        uint256 values = reader.factorValues;
-        uint256 valuesEnd = values + (reader.factors << 5);
+        if (row != 0) index = locateByRows(reader, row);
+    }
+
+    function locateByRows(Reader memory reader, uint256 row) private pure returns (uint256 index) {
+        uint256 factors = reader.factors;
+        uint256 end = reader.factorsEnd;
         unchecked {
             for (uint256 d = reader.rank; d > 0; --d) {
                 uint256 coordinate = wordAt(row + 0x20);
-                if (wordAt(row + 0x40) != 0) coordinate += gathered(row);
+                if (wordAt(row + 0x40) != 0) coordinate += gathered(reader, row);
                 uint256 extent = wordAt(row);
                 assembly ("memory-safe") {
                     row := add(row, ROW)
-                    for { let value := values } lt(value, valuesEnd) { value := add(value, 0x20) } {
-                        coordinate := add(coordinate, mul(mload(row), mload(value)))
+                    for { let factor := factors } lt(factor, end) { factor := add(factor, 0x20) } {
+                        coordinate := add(coordinate, mul(mload(row), mload(factor)))
                         row := add(row, 0x20)
                     }
                 }
@@ -130,52 +140,79 @@ library OperandReader {
         }
     }
 
-    /// What a row's gather adds to its coordinate.
-    function gathered(uint256 row) private pure returns (uint256) {
-        Reader memory through;
-        uint256 address_ = wordAt(row + 0x40);
+    /// What a row's gather adds to its coordinate. `through` is only a variable to hold the other reader.
+    function gathered(Reader memory through, uint256 row) private pure returns (uint256 value) {
         assembly ("memory-safe") {
-            through := address_
+            through := mload(add(row, 0x40))
         }
-        uint256 value = read(through);
+        value = read(through);
         assembly ("memory-safe") {
             if mload(add(row, 0x60)) { value := signextend(3, value) }
             value := mul(value, mload(add(row, 0x80)))
         }
-        return value;
     }
 
     /// The element at `index` of the tensor, widened.
     function fetch(Reader memory reader, uint256 index) internal pure returns (uint256 value) {
-        uint256 dtype = reader.dtype;
-        uint256 offset = index << sizeShift(dtype);
-        if (offset >> 10 != reader.lastIndex) find(reader, offset >> 10);
+        uint256 dtype;
         assembly ("memory-safe") {
-            value := calldataload(add(mload(add(reader, 0x1e0)), and(offset, 1023)))
+            index := shl(mload(add(reader, 0x40)), index)
+            value := eq(shr(10, index), mload(add(reader, 0x60)))
+            dtype := mload(add(reader, 0x20))
         }
-        if (dtype < 3) {
-            // The four bytes turned around. Plain: b0 | b1 << 8 | b2 << 16 | b3 << 24. Here: four shifted copies, in each of
-            // which one byte stands at its new place modulo 40 bits; the remainder gathers them.
-            assembly ("memory-safe") {
-                value := shr(224, value)
-                value :=
-                    mod(
-                        and(
-                            mul(value, 0x0100000000000000010000000000010000000000000100),
-                            0xff0000000000000000ff00000000000000ff0000000000ff0000
-                        ),
-                        0xffffffffff
-                    )
+        if (value == 0) find(reader, index >> 10);
+        assembly ("memory-safe") {
+            value := calldataload(add(mload(add(reader, 0x80)), and(index, 1023)))
+            switch lt(dtype, 3)
+            case 1 {
+                // The four bytes turned around. Plain: b0 | b1 << 8 | b2 << 16 | b3 << 24. Here: four shifted copies, in each of
+                // which one byte stands at its new place modulo 40 bits; the remainder gathers them.
+                value := mod(
+                    and(
+                        mul(shr(224, value), 0x0100000000000000010000000000010000000000000100),
+                        0xff0000000000000000ff00000000000000ff0000000000ff0000
+                    ),
+                    0xffffffffff
+                )
             }
-            return dtype == 0 ? Float32.canonical(value) : value;
-        }
-        if (dtype == 3) {
-            assembly ("memory-safe") {
-                value := and(signextend(0, byte(0, value)), 0xffffffff)
+            default {
+                switch dtype
+                case 3 { value := and(signextend(0, byte(0, value)), 0xffffffff) }
+                // bf16
+                default { value := or(shl(16, byte(0, value)), shl(24, byte(1, value))) }
             }
-            return value;
+            // integers pass; a NaN becomes the one NaN
+            if gt(and(value, 0x7fffffff), 0x7f800000) {
+                if iszero(and(dtype, 3)) { value := 0x7fc00000 }
+            }
         }
-        return Float32.fromBf16((value >> 248) | ((value >> 232) & 0xff00));
+    }
+
+    /// For a linear reader under one factor: how far apart elements of neighbouring `k` lie, in bytes, wrapping.
+    function stepOf(Reader memory reader) internal pure returns (uint256) {
+        return wordAt(reader.steps) << reader.shift;
+    }
+
+    /// The same reader: where the element at `k` starts in calldata.
+    function placeAt(Reader memory reader, uint256 k) internal pure returns (uint256) {
+        unchecked {
+            uint256 offset = (reader.index + k * wordAt(reader.steps)) << reader.shift;
+            if (offset >> 10 != reader.lastChunk) find(reader, offset >> 10);
+            return reader.lastData + (offset & 1023);
+        }
+    }
+
+    /// The same reader: how many elements from the one at `k` on lie in one chunk, at most `end - k`.
+    function stretch(Reader memory reader, uint256 k, uint256 end) internal pure returns (uint256 n) {
+        unchecked {
+            uint256 offset = (reader.index + k * wordAt(reader.steps)) << reader.shift;
+            uint256 step = stepOf(reader);
+            n = end - k;
+            uint256 most = n;
+            if (int256(step) > 0) most = (1023 - (offset & 1023)) / step + 1;
+            else if (step != 0) most = (offset & 1023) / (0 - step) + 1;
+            if (most < n) n = most;
+        }
     }
 
     /// Bytes of an element as a power of two.
@@ -191,7 +228,9 @@ library OperandReader {
         if (shape.length > 6) revert IReferee.NotJudgeable("rank above 6");
         n = 1;
         unchecked {
-            for (uint256 i = 0; i < shape.length; ++i) n *= shape[i];
+            for (uint256 i = 0; i < shape.length; ++i) {
+                n *= shape[i];
+            }
         }
     }
 
@@ -207,7 +246,7 @@ library OperandReader {
             mstore(0x40, add(pair, shl(6, n)))
         }
         reader.chunks = pair;
-        reader.chunkCount = n;
+        reader.chunksEnd = pair + (n << 6);
         for (uint256 i = 0; i < n; ++i) {
             ChunkWitness calldata chunk = witness.chunks[i];
             uint256 index = chunk.index;
@@ -245,7 +284,9 @@ library OperandReader {
             uint256 next = 0;
             for (uint256 d = 0; d < reader.rank; ++d) {
                 int256 base = access[next++];
-                for (uint256 c = 0; c < coords; ++c) base += int256(access[next++]) * int256(wordAt(values + (c << 5)));
+                for (uint256 c = 0; c < coords; ++c) {
+                    base += int256(access[next++]) * int256(wordAt(values + (c << 5)));
+                }
                 putWord(row, operand.viewShape[d]);
                 putWord(row + 0x20, uint256(base));
                 row += ROW;
@@ -265,7 +306,7 @@ library OperandReader {
             if (through.dtype == 0 || through.dtype > 3 || through.skip) {
                 revert IReferee.NotJudgeable("a gather goes through integers that do not skip");
             }
-            uint256 row = reader.rows + gather.dim * (ROW + (reader.factors << 5));
+            uint256 row = reader.rows + gather.dim * (ROW + reader.factorsEnd - reader.factors);
             if (wordAt(row + 0x40) != 0) revert IReferee.NotJudgeable("one gather per dimension");
             uint256 address_;
             assembly ("memory-safe") {
@@ -309,7 +350,7 @@ library OperandReader {
             }
         }
         reader.linear = true;
-        reader.constant_ = !moves;
+        reader.fixed_ = !moves;
         reader.index = index;
         reader.steps = steps;
     }
@@ -327,17 +368,20 @@ library OperandReader {
 
     function find(Reader memory reader, uint256 chunk) private pure {
         uint256 pair = reader.chunks;
-        unchecked {
-            uint256 end = pair + (reader.chunkCount << 6);
-            for (; pair < end; pair += 64) {
-                if (wordAt(pair) == chunk) {
-                    reader.lastIndex = chunk;
-                    reader.lastData = wordAt(pair + 32);
-                    return;
+        uint256 end = reader.chunksEnd;
+        uint256 data;
+        assembly ("memory-safe") {
+            for {} lt(pair, end) { pair := add(pair, 0x40) } {
+                if eq(mload(pair), chunk) {
+                    data := mload(add(pair, 0x20))
+                    break
                 }
             }
         }
-        revert IReferee.MissingChunk(reader.operand, uint64(chunk));
+        // no data starts at offset 0 of calldata
+        if (data == 0) revert IReferee.MissingChunk(reader.operand, uint64(chunk));
+        reader.lastChunk = chunk;
+        reader.lastData = data;
     }
 
     function wordAt(uint256 address_) private pure returns (uint256 value) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
+import {Op} from "@ir/Op.sol";
 import {Node, Operand} from "@ir/Program.sol";
 import {ChunkTree} from "./ChunkTree.sol";
+import {DotProduct} from "./DotProduct.sol";
 import {Float32} from "./Float32.sol";
 import {OperandReader} from "./OperandReader.sol";
 import {ScalarVm} from "./ScalarVm.sol";
@@ -29,6 +31,8 @@ contract Referee is IReferee {
         uint256 length;
         uint256 init;
         bool lanes;
+        /// Handlers of scalar instructions.
+        uint256 table;
         OperandReader.Place place;
         ScalarVm.Program body;
         ScalarVm.Program combine;
@@ -57,13 +61,13 @@ contract Referee is IReferee {
         Node calldata n = decode(node);
         Work memory work = plan(n, unit);
         compile(n, work);
-        openReaders(n, work, inputs, witness);
+        OperandReader.Reader[] memory readers = openReaders(n, work, inputs, witness);
         uint256 acc;
         if (work.kind == COMBINE || work.kind == TOP) {
             acc = combineAll(work, values);
         } else {
             if (values.length != 0) revert NotJudgeable("this kind of unit takes no values");
-            if (work.length != 0) acc = work.lanes ? foldLanes(work) : foldChain(work);
+            if (work.length != 0) acc = work.lanes ? foldLanes(work) : foldChain(work, readers);
         }
         if (work.kind == LEAF || work.kind == COMBINE) return uint32(acc);
         return uint32(store(n.dtype, finishElement(work, acc)));
@@ -82,7 +86,9 @@ contract Referee is IReferee {
     /// Checks that the unit exists in the node, and places it: coordinates of the element, part of the fold.
     function plan(Node calldata n, Unit calldata unit) private pure returns (Work memory work) {
         uint256 elements = OperandReader.product(n.shape);
-        if (OperandReader.product(n.domain) != elements) revert NotJudgeable("the domain has as many elements as the shape");
+        if (OperandReader.product(n.domain) != elements) {
+            revert NotJudgeable("the domain has as many elements as the shape");
+        }
         if (unit.element >= elements) revert NotJudgeable("the element is not in the tensor");
         if (n.operands.length > MAX_OPERANDS) revert NotJudgeable("at most 16 operands");
         if (n.order > 1) revert NotJudgeable("unknown order");
@@ -117,6 +123,7 @@ contract Referee is IReferee {
     /// Compiles the programs that the unit runs.
     function compile(Node calldata n, Work memory work) private pure {
         uint256 table = ScalarVm.handlers();
+        work.table = table;
         uint256 frame = work.place.frame;
         ScalarVm.Inputs memory may;
         bool runsBody = work.length != 0 && (work.kind == ELEMENT || work.kind == LEAF);
@@ -148,6 +155,7 @@ contract Referee is IReferee {
     function openReaders(Node calldata n, Work memory work, Inputs calldata inputs, OperandWitness[] calldata witness)
         private
         pure
+        returns (OperandReader.Reader[] memory readers)
     {
         uint256 count = n.operands.length;
         if (witness.length != count) revert NotJudgeable("one witness per operand");
@@ -164,7 +172,7 @@ contract Referee is IReferee {
                 all |= 1 << through;
             }
         }
-        OperandReader.Reader[] memory readers = new OperandReader.Reader[](count);
+        readers = new OperandReader.Reader[](count);
         for (uint256 i = 0; i < count; ++i) {
             if ((all >> i) & 1 == 1 && n.operands[i].gathers.length == 0) {
                 readers[i] = openReader(n, i, work.place, readers, inputs, witness[i]);
@@ -208,7 +216,7 @@ contract Referee is IReferee {
             if ((work.body.loads >> i) & 1 == 0) continue;
             // a linear reader is always inside
             if (reader.skip && !reader.linear) work.gates[gates++] = reader;
-            else if (reader.linear && reader.constant_) work.fixed_[fixed_++] = reader;
+            else if (reader.fixed_) work.fixed_[fixed_++] = reader;
             else work.moving[moving++] = reader;
         }
         shorten(work.gates, gates);
@@ -242,19 +250,41 @@ contract Referee is IReferee {
     // ------------------------------------------------------------------------------------------------------ folding
 
     /// The block with one accumulator.
-    function foldChain(Work memory work) private pure returns (uint256 acc) {
-        uint256 accAt = work.place.frame + ScalarVm.ACC;
-        beginFold(work.place);
+    function foldChain(Work memory work, OperandReader.Reader[] memory readers) private pure returns (uint256 acc) {
+        OperandReader.Place memory place = work.place;
+        (bool dot, uint256 a, uint256 b) = asDot(work, readers);
+        if (dot) return DotProduct.fold(work.init, readers[a], readers[b], place.firstK, place.endK);
+        ScalarVm.Program memory body = work.body;
+        uint256 frame = place.frame; // and the accumulator's address
+        beginFold(place);
         acc = work.init;
         unchecked {
-            for (uint256 k = work.place.firstK; k < work.place.endK; ++k) {
+            for (uint256 k = place.endK - place.firstK; k > 0; --k) {
                 if (load(work)) {
-                    put(accAt, acc);
-                    acc = ScalarVm.run(work.body);
+                    put(frame, acc);
+                    acc = ScalarVm.run(body);
                 }
-                advance(work.place);
+                advance(place);
             }
         }
+    }
+
+    /// Whether the body is `fma(operand a, operand b, acc)` and both can be read in the short way.
+    function asDot(Work memory work, OperandReader.Reader[] memory readers)
+        private
+        pure
+        returns (bool dot, uint256 a, uint256 b)
+    {
+        uint256 frame = work.place.frame;
+        uint256 c;
+        (dot, a, b, c) = ScalarVm.only(work.body, work.table, Op.FMA);
+        if (!dot || c != frame + ScalarVm.ACC) return (false, 0, 0);
+        unchecked {
+            // from addresses to numbers; any other input or constant gives a large one
+            a = (a - frame - ScalarVm.OPERANDS) >> 5;
+            b = (b - frame - ScalarVm.OPERANDS) >> 5;
+        }
+        dot = a < readers.length && b < readers.length && DotProduct.fits(readers[a]) && DotProduct.fits(readers[b]);
     }
 
     /// The block with 16 accumulators, then their halving.
@@ -263,7 +293,9 @@ contract Referee is IReferee {
         beginFold(work.place);
         uint256[16] memory lanes;
         unchecked {
-            for (uint256 i = 0; i < LANES; ++i) lanes[i] = work.init;
+            for (uint256 i = 0; i < LANES; ++i) {
+                lanes[i] = work.init;
+            }
             for (uint256 k = work.place.firstK; k < work.place.endK; ++k) {
                 if (load(work)) {
                     put(frame + ScalarVm.ACC, lanes[k % LANES]);
@@ -314,43 +346,45 @@ contract Referee is IReferee {
 
     /// Reads what the body loads into the frame; false if this `k` is left out.
     function load(Work memory work) private pure returns (bool) {
-        unchecked {
-            OperandReader.Reader[] memory gates = work.gates;
-            uint256 n = gates.length;
-            if (n != 0) {
-                for (uint256 i = 0; i < n; ++i) {
-                    uint256 index = OperandReader.locate(gates[i]);
-                    if (index == OperandReader.NOT_FOUND) return false;
-                    gates[i].index = index;
-                }
-                for (uint256 i = 0; i < n; ++i) {
-                    OperandReader.Reader memory gate = gates[i];
-                    put(slot(work, gate), OperandReader.fetch(gate, gate.index));
-                }
+        OperandReader.Reader[] memory readers = work.gates;
+        if (readers.length != 0) {
+            for (uint256 i = 0; i < readers.length; ++i) {
+                uint256 index = OperandReader.locate(readers[i]);
+                if (index == OperandReader.NOT_FOUND) return false;
+                readers[i].index = index;
             }
-            readAll(work, work.moving);
-            if (work.fixed_.length != 0) {
-                readAll(work, work.fixed_);
-                shorten(work.fixed_, 0);
-            }
-            return true;
-        }
-    }
-
-    function readAll(Work memory work, OperandReader.Reader[] memory readers) private pure {
-        unchecked {
-            uint256 n = readers.length;
-            for (uint256 i = 0; i < n; ++i) {
-                OperandReader.Reader memory reader = readers[i];
-                put(slot(work, reader), OperandReader.read(reader));
+            for (uint256 i = 0; i < readers.length; ++i) {
+                put(readers[i].slot, OperandReader.fetch(readers[i], readers[i].index));
             }
         }
+        readAll(work.moving);
+        readers = work.fixed_;
+        if (readers.length != 0) {
+            readAll(readers);
+            shorten(readers, 0);
+        }
+        return true;
     }
 
-    /// Where the frame has the operand's value.
-    function slot(Work memory work, OperandReader.Reader memory reader) private pure returns (uint256) {
-        unchecked {
-            return work.place.frame + ScalarVm.OPERANDS + (reader.operand << 5);
+    function readAll(OperandReader.Reader[] memory readers) private pure {
+        if (readers.length == 0) return;
+        uint256 next;
+        uint256 end;
+        // set at once: declaring it alone would allocate one
+        OperandReader.Reader memory reader = readers[0];
+        assembly ("memory-safe") {
+            next := add(readers, 0x20)
+            end := add(next, shl(5, mload(readers)))
+        }
+        while (next < end) {
+            assembly ("memory-safe") {
+                reader := mload(next)
+                next := add(next, 0x20)
+            }
+            uint256 value = OperandReader.read(reader);
+            assembly ("memory-safe") {
+                mstore(mload(reader), value)
+            }
         }
     }
 
@@ -371,8 +405,10 @@ contract Referee is IReferee {
         uint256 frame = work.place.frame;
         put(frame + ScalarVm.ACC, acc);
         // operands of `finish` are read where all factors are 0
-        for (uint256 f = 0; f < work.place.factors; ++f) put(frame + ScalarVm.FACTORS + f * 32, 0);
-        readAll(work, work.finishing);
+        for (uint256 f = 0; f < work.place.factors; ++f) {
+            put(frame + ScalarVm.FACTORS + f * 32, 0);
+        }
+        readAll(work.finishing);
         return ScalarVm.run(work.finish);
     }
 
@@ -403,7 +439,10 @@ contract Referee is IReferee {
     function valueAt(bytes calldata values, uint256 i) private pure returns (uint256 value) {
         assembly ("memory-safe") {
             value := calldataload(add(values.offset, shl(2, i)))
-            value := or(or(byte(0, value), shl(8, byte(1, value))), or(shl(16, byte(2, value)), shl(24, byte(3, value))))
+            value := or(
+                or(byte(0, value), shl(8, byte(1, value))),
+                or(shl(16, byte(2, value)), shl(24, byte(3, value)))
+            )
         }
     }
 

@@ -10,7 +10,7 @@ import {Float32} from "./Float32.sol";
 /// from outside lies in a *frame* in memory; every value has an address; inputs, constants and plain reinterpretations are
 /// only addresses and cost nothing to run. What is left are steps of two words:
 ///
-///     word 0   handler (32 bits) | address of c (32) | address of b (32) | address of a (32)
+///     word 0   address of a (32 bits) | address of b (32) | address of c (32) | ... | handler (32)
 ///     word 1   the value, written when the step has run
 ///
 /// A handler is an internal function that takes word 0. Types are the validator's business: here a value is 32 bits.
@@ -25,6 +25,7 @@ library ScalarVm {
     uint256 internal constant FRAME_BYTES = 0x3e0;
 
     uint256 internal constant MAX_INSTRUCTIONS = 512;
+    uint256 private constant MASK = 0xffffffff;
     /// One above the highest operation code.
     uint256 private constant OPS = 0x48;
     /// Bit `op`: the operation has a second argument; a third.
@@ -109,9 +110,11 @@ library ScalarVm {
                         // the same bits under another type: nothing to run
                         if (op != Op.F_TO_BITS && op != Op.AS_I && op != Op.AS_U) revert UnknownInstruction(i, op);
                     } else {
-                        last |= handler << 96;
-                        if ((TWO_ARGUMENTS >> op) & 1 != 0) last |= argument(addresses, i, (word >> 16) & 0xffff) << 32;
-                        if ((THREE_ARGUMENTS >> op) & 1 != 0) last |= argument(addresses, i, word & 0xffff) << 64;
+                        last = (last << 224) | handler;
+                        if ((TWO_ARGUMENTS >> op) & 1 != 0) {
+                            last |= argument(addresses, i, (word >> 16) & 0xffff) << 192;
+                        }
+                        if ((THREE_ARGUMENTS >> op) & 1 != 0) last |= argument(addresses, i, word & 0xffff) << 160;
                         assembly ("memory-safe") {
                             mstore(step, last)
                         }
@@ -130,21 +133,42 @@ library ScalarVm {
 
     /// Runs a compiled program on what its frame holds now.
     function run(Program memory program) internal pure returns (uint256 value) {
-        uint256 step = program.start;
-        uint256 end = program.end;
+        uint256 step;
+        uint256 end;
         function(uint256) pure returns (uint256) handler;
+        assembly ("memory-safe") {
+            step := mload(program)
+            end := mload(add(program, 0x20))
+        }
         while (step < end) {
             assembly ("memory-safe") {
                 value := mload(step)
-                handler := shr(96, value)
+                handler := value // the call takes its low 32 bits
+                step := add(step, 0x40)
             }
             value = handler(value);
             assembly ("memory-safe") {
-                mstore(add(step, 0x20), value)
-                step := add(step, 0x40)
+                mstore(sub(step, 0x20), value)
             }
         }
-        value = wordAt(program.result);
+        assembly ("memory-safe") {
+            value := mload(mload(add(program, 0x40)))
+        }
+    }
+
+    /// Whether the program is one step of `op`, and the addresses of its arguments.
+    function only(Program memory program, uint256 table, uint256 op)
+        internal
+        pure
+        returns (bool yes, uint256 a, uint256 b, uint256 c)
+    {
+        unchecked {
+            uint256 step = program.start;
+            if (program.end != step + 64 || program.result != step + 32) return (false, 0, 0, 0);
+            uint256 word = wordAt(step);
+            yes = word & MASK == wordAt(table + (op << 5));
+            (a, b, c) = (word >> 224, (word >> 192) & MASK, (word >> 160) & MASK);
+        }
     }
 
     /// Where the value of an input lies.
@@ -227,197 +251,270 @@ library ScalarVm {
         }
     }
 
-    /// The handler that a step starts with, to recognise an operation.
-    function handlerOf(uint256 table, uint256 op) internal pure returns (uint256) {
-        return wordAt(table + (op << 5));
-    }
-
-    function first(uint256 step) private pure returns (uint256 a) {
-        assembly ("memory-safe") {
-            a := mload(and(step, 0xffffffff))
-        }
-    }
-
-    function second(uint256 step) private pure returns (uint256 b) {
-        assembly ("memory-safe") {
-            b := mload(and(shr(32, step), 0xffffffff))
-        }
-    }
-
-    function third(uint256 step) private pure returns (uint256 c) {
-        assembly ("memory-safe") {
-            c := mload(and(shr(64, step), 0xffffffff))
-        }
-    }
+    // In all of them `s` is the step's first word.
 
     function fadd(uint256 s) private pure returns (uint256) {
-        return Float32.add(first(s), second(s));
+        uint256 b;
+        assembly ("memory-safe") {
+            b := mload(and(shr(192, s), 0xffffffff))
+            s := mload(shr(224, s))
+        }
+        return Float32.add(s, b);
     }
 
     function fsub(uint256 s) private pure returns (uint256) {
-        return Float32.sub(first(s), second(s));
+        uint256 b;
+        assembly ("memory-safe") {
+            b := mload(and(shr(192, s), 0xffffffff))
+            s := mload(shr(224, s))
+        }
+        return Float32.sub(s, b);
     }
 
     function fmul(uint256 s) private pure returns (uint256) {
-        return Float32.mul(first(s), second(s));
+        uint256 b;
+        assembly ("memory-safe") {
+            b := mload(and(shr(192, s), 0xffffffff))
+            s := mload(shr(224, s))
+        }
+        return Float32.mul(s, b);
     }
 
     function fdiv(uint256 s) private pure returns (uint256) {
-        return Float32.div(first(s), second(s));
+        uint256 b;
+        assembly ("memory-safe") {
+            b := mload(and(shr(192, s), 0xffffffff))
+            s := mload(shr(224, s))
+        }
+        return Float32.div(s, b);
     }
 
     function fsqrt(uint256 s) private pure returns (uint256) {
-        return Float32.sqrt(first(s));
+        assembly ("memory-safe") {
+            s := mload(shr(224, s))
+        }
+        return Float32.sqrt(s);
     }
 
     function fma(uint256 s) private pure returns (uint256) {
-        return Float32.fma(first(s), second(s), third(s));
+        uint256 b;
+        uint256 c;
+        assembly ("memory-safe") {
+            b := mload(and(shr(192, s), 0xffffffff))
+            c := mload(and(shr(160, s), 0xffffffff))
+            s := mload(shr(224, s))
+        }
+        return Float32.fma(s, b, c);
     }
 
     function fneg(uint256 s) private pure returns (uint256) {
-        return Float32.neg(first(s));
+        assembly ("memory-safe") {
+            s := mload(shr(224, s))
+        }
+        return Float32.neg(s);
     }
 
     function fabs(uint256 s) private pure returns (uint256) {
-        return Float32.abs(first(s));
+        assembly ("memory-safe") {
+            s := mload(shr(224, s))
+        }
+        return Float32.abs(s);
     }
 
     function ffloor(uint256 s) private pure returns (uint256) {
-        return Float32.floor(first(s));
+        assembly ("memory-safe") {
+            s := mload(shr(224, s))
+        }
+        return Float32.floor(s);
     }
 
     function frint(uint256 s) private pure returns (uint256) {
-        return Float32.rint(first(s));
+        assembly ("memory-safe") {
+            s := mload(shr(224, s))
+        }
+        return Float32.rint(s);
     }
 
     function feq(uint256 s) private pure returns (uint256) {
-        return Float32.eq(first(s), second(s));
+        uint256 b;
+        assembly ("memory-safe") {
+            b := mload(and(shr(192, s), 0xffffffff))
+            s := mload(shr(224, s))
+        }
+        return Float32.eq(s, b);
     }
 
     function fne(uint256 s) private pure returns (uint256) {
-        return Float32.eq(first(s), second(s)) ^ 1;
+        uint256 b;
+        assembly ("memory-safe") {
+            b := mload(and(shr(192, s), 0xffffffff))
+            s := mload(shr(224, s))
+        }
+        return Float32.eq(s, b) ^ 1;
     }
 
     function flt(uint256 s) private pure returns (uint256) {
-        return Float32.lt(first(s), second(s));
+        uint256 b;
+        assembly ("memory-safe") {
+            b := mload(and(shr(192, s), 0xffffffff))
+            s := mload(shr(224, s))
+        }
+        return Float32.lt(s, b);
     }
 
     function fle(uint256 s) private pure returns (uint256) {
-        return Float32.le(first(s), second(s));
+        uint256 b;
+        assembly ("memory-safe") {
+            b := mload(and(shr(192, s), 0xffffffff))
+            s := mload(shr(224, s))
+        }
+        return Float32.le(s, b);
     }
 
-    function add(uint256 s) private pure returns (uint256) {
-        unchecked {
-            return (first(s) + second(s)) & 0xffffffff;
+    function add(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            z := and(add(mload(shr(224, s)), mload(and(shr(192, s), 0xffffffff))), 0xffffffff)
         }
     }
 
-    function sub(uint256 s) private pure returns (uint256) {
-        unchecked {
-            return (first(s) - second(s)) & 0xffffffff;
+    function sub(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            z := and(sub(mload(shr(224, s)), mload(and(shr(192, s), 0xffffffff))), 0xffffffff)
         }
     }
 
-    function mul(uint256 s) private pure returns (uint256) {
-        unchecked {
-            return (first(s) * second(s)) & 0xffffffff;
+    function mul(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            z := and(mul(mload(shr(224, s)), mload(and(shr(192, s), 0xffffffff))), 0xffffffff)
         }
     }
 
-    function mulhiS(uint256 s) private pure returns (uint256) {
-        unchecked {
-            return uint256(signed(first(s)) * signed(second(s)) >> 32) & 0xffffffff;
+    function mulhiS(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            z := and(
+                shr(32, mul(signextend(3, mload(shr(224, s))), signextend(3, mload(and(shr(192, s), 0xffffffff))))),
+                0xffffffff
+            )
         }
     }
 
-    function mulhiU(uint256 s) private pure returns (uint256) {
-        unchecked {
-            return first(s) * second(s) >> 32;
+    function mulhiU(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            z := shr(32, mul(mload(shr(224, s)), mload(and(shr(192, s), 0xffffffff))))
         }
     }
 
-    function and_(uint256 s) private pure returns (uint256) {
-        return first(s) & second(s);
+    function and_(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            z := and(mload(shr(224, s)), mload(and(shr(192, s), 0xffffffff)))
+        }
     }
 
-    function or_(uint256 s) private pure returns (uint256) {
-        return first(s) | second(s);
+    function or_(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            z := or(mload(shr(224, s)), mload(and(shr(192, s), 0xffffffff)))
+        }
     }
 
-    function xor_(uint256 s) private pure returns (uint256) {
-        return first(s) ^ second(s);
+    function xor_(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            z := xor(mload(shr(224, s)), mload(and(shr(192, s), 0xffffffff)))
+        }
     }
 
-    function shl_(uint256 s) private pure returns (uint256) {
-        return (first(s) << second(s)) & 0xffffffff;
+    function shl_(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            z := and(shl(mload(and(shr(192, s), 0xffffffff)), mload(shr(224, s))), 0xffffffff)
+        }
     }
 
-    function shrU(uint256 s) private pure returns (uint256) {
-        return first(s) >> second(s);
+    function shrU(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            z := shr(mload(and(shr(192, s), 0xffffffff)), mload(shr(224, s)))
+        }
     }
 
-    function shrS(uint256 s) private pure returns (uint256) {
-        return uint256(signed(first(s)) >> second(s)) & 0xffffffff;
+    function shrS(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            z := and(sar(mload(and(shr(192, s), 0xffffffff)), signextend(3, mload(shr(224, s)))), 0xffffffff)
+        }
     }
 
-    function eq(uint256 s) private pure returns (uint256) {
-        return bit(first(s) == second(s));
+    function eq(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            z := eq(mload(shr(224, s)), mload(and(shr(192, s), 0xffffffff)))
+        }
     }
 
-    function ne(uint256 s) private pure returns (uint256) {
-        return bit(first(s) != second(s));
+    function ne(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            z := iszero(eq(mload(shr(224, s)), mload(and(shr(192, s), 0xffffffff))))
+        }
     }
 
-    function ltS(uint256 s) private pure returns (uint256) {
-        return bit(signed(first(s)) < signed(second(s)));
+    function ltS(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            z := slt(signextend(3, mload(shr(224, s))), signextend(3, mload(and(shr(192, s), 0xffffffff))))
+        }
     }
 
-    function leS(uint256 s) private pure returns (uint256) {
-        return bit(signed(first(s)) <= signed(second(s)));
+    function leS(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            z := iszero(sgt(signextend(3, mload(shr(224, s))), signextend(3, mload(and(shr(192, s), 0xffffffff)))))
+        }
     }
 
-    function ltU(uint256 s) private pure returns (uint256) {
-        return bit(first(s) < second(s));
+    function ltU(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            z := lt(mload(shr(224, s)), mload(and(shr(192, s), 0xffffffff)))
+        }
     }
 
-    function leU(uint256 s) private pure returns (uint256) {
-        return bit(first(s) <= second(s));
+    function leU(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            z := iszero(gt(mload(shr(224, s)), mload(and(shr(192, s), 0xffffffff))))
+        }
     }
 
-    function select(uint256 s) private pure returns (uint256) {
-        return first(s) != 0 ? second(s) : third(s);
+    function select(uint256 s) private pure returns (uint256 z) {
+        assembly ("memory-safe") {
+            // the address of b, or of c 32 bits further
+            z := mload(and(shr(sub(192, shl(5, iszero(mload(shr(224, s))))), s), 0xffffffff))
+        }
     }
 
     function fToI(uint256 s) private pure returns (uint256) {
-        return Float32.toI32(first(s));
+        assembly ("memory-safe") {
+            s := mload(shr(224, s))
+        }
+        return Float32.toI32(s);
     }
 
     function fToU(uint256 s) private pure returns (uint256) {
-        return Float32.toU32(first(s));
+        assembly ("memory-safe") {
+            s := mload(shr(224, s))
+        }
+        return Float32.toU32(s);
     }
 
     function iToF(uint256 s) private pure returns (uint256) {
-        return Float32.fromI32(first(s));
+        assembly ("memory-safe") {
+            s := mload(shr(224, s))
+        }
+        return Float32.fromI32(s);
     }
 
     function uToF(uint256 s) private pure returns (uint256) {
-        return Float32.fromU32(first(s));
+        assembly ("memory-safe") {
+            s := mload(shr(224, s))
+        }
+        return Float32.fromU32(s);
     }
 
     function bitsToF(uint256 s) private pure returns (uint256) {
-        return Float32.canonical(first(s));
-    }
-
-    /// 32 bits as a signed number.
-    function signed(uint256 x) private pure returns (int256 y) {
         assembly ("memory-safe") {
-            y := signextend(3, x)
+            s := mload(shr(224, s))
         }
-    }
-
-    function bit(bool condition) private pure returns (uint256 z) {
-        assembly ("memory-safe") {
-            z := condition
-        }
+        return Float32.canonical(s);
     }
 }

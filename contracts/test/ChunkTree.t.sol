@@ -32,22 +32,34 @@ contract ChunkTreeTest is Test {
 
     function leavesOf(uint256 n) private pure returns (bytes32[] memory leaves) {
         leaves = new bytes32[](n);
-        for (uint256 i = 0; i < n; ++i) leaves[i] = keccak256(abi.encode("leaf", i));
+        for (uint256 i = 0; i < n; ++i) {
+            leaves[i] = keccak256(abi.encode("leaf", i));
+        }
     }
 
     /// The definition, written as plainly as possible: pad to a power of two with zeros and hash row by row.
     function plainRoot(bytes32[] memory leaves, uint256 depth) private pure returns (bytes32) {
         bytes32[] memory row = new bytes32[](1 << depth);
-        for (uint256 i = 0; i < leaves.length; ++i) row[i] = leaves[i];
+        for (uint256 i = 0; i < leaves.length; ++i) {
+            row[i] = leaves[i];
+        }
         for (uint256 width = 1 << depth; width > 1; width /= 2) {
-            for (uint256 i = 0; i < width / 2; ++i) row[i] = keccak256(abi.encodePacked(row[2 * i], row[2 * i + 1]));
+            for (uint256 i = 0; i < width / 2; ++i) {
+                row[i] = keccak256(abi.encodePacked(row[2 * i], row[2 * i + 1]));
+            }
         }
         return row[0];
     }
 
-    function siblings(bytes32[] memory leaves, uint256 depth, uint256 index) private pure returns (bytes32[] memory proof) {
+    function siblings(bytes32[] memory leaves, uint256 depth, uint256 index)
+        private
+        pure
+        returns (bytes32[] memory proof)
+    {
         bytes32[] memory row = new bytes32[](1 << depth);
-        for (uint256 i = 0; i < leaves.length; ++i) row[i] = leaves[i];
+        for (uint256 i = 0; i < leaves.length; ++i) {
+            row[i] = leaves[i];
+        }
         proof = new bytes32[](depth);
         for (uint256 l = 0; l < depth; ++l) {
             proof[l] = row[(index >> l) ^ 1];
@@ -92,7 +104,9 @@ contract ChunkTreeTest is Test {
         for (uint256 c = 0; c < 5; ++c) {
             uint256 count = c == 4 ? n - 64 : 16;
             bytes32[] memory part = new bytes32[](count);
-            for (uint256 i = 0; i < count; ++i) part[i] = leaves[16 * c + i];
+            for (uint256 i = 0; i < count; ++i) {
+                part[i] = leaves[16 * c + i];
+            }
             children[c] = plainRoot(part, 4);
         }
         assertEq(tree.childrenRoot(children, 3, 4), tree.root(leaves));
@@ -101,7 +115,9 @@ contract ChunkTreeTest is Test {
     function test_children_root_leaves_the_list_untouched() public pure {
         bytes32[] memory leaves = leavesOf(9);
         ChunkTree.childrenRoot(leaves, 4, 0);
-        for (uint256 i = 0; i < 9; ++i) assertEq(leaves[i], keccak256(abi.encode("leaf", i)));
+        for (uint256 i = 0; i < 9; ++i) {
+            assertEq(leaves[i], keccak256(abi.encode("leaf", i)));
+        }
     }
 
     function test_children_root_refuses_more_than_fit() public {

@@ -31,8 +31,26 @@ impl Random {
     /// Bits of a float: any bits, edges, short significands (ties), or near one (cancellation).
     fn float(&mut self) -> u32 {
         const EDGES: [u32; 20] = [
-            0, 1, 2, 0x007f_ffff, 0x0080_0000, 0x0080_0001, 0x00ff_ffff, 0x3eff_ffff, 0x3f00_0000, 0x3f00_0001, 0x3f7f_ffff,
-            0x3f80_0000, 0x3f80_0001, 0x4b00_0000, 0x4eff_ffff, 0x4f80_0000, 0x7f7f_ffff, 0x7f80_0000, 0x7f80_0001, 0x7fff_ffff,
+            0,
+            1,
+            2,
+            0x007f_ffff,
+            0x0080_0000,
+            0x0080_0001,
+            0x00ff_ffff,
+            0x3eff_ffff,
+            0x3f00_0000,
+            0x3f00_0001,
+            0x3f7f_ffff,
+            0x3f80_0000,
+            0x3f80_0001,
+            0x4b00_0000,
+            0x4eff_ffff,
+            0x4f80_0000,
+            0x7f7f_ffff,
+            0x7f80_0000,
+            0x7f80_0001,
+            0x7fff_ffff,
         ];
         let random = self.next();
         let sign = ((random >> 40) as u32) << 31;
@@ -80,8 +98,26 @@ const SUB: u32 = 1;
 const FMA: u32 = 5;
 
 const NAMES: [&str; 20] = [
-    "add", "sub", "mul", "div", "sqrt", "fma", "neg", "abs", "floor", "rint", "eq", "lt", "le", "to_i32", "to_u32", "from_i32",
-    "from_u32", "to_bf16", "from_bf16", "canonical",
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "sqrt",
+    "fma",
+    "neg",
+    "abs",
+    "floor",
+    "rint",
+    "eq",
+    "lt",
+    "le",
+    "to_i32",
+    "to_u32",
+    "from_i32",
+    "from_u32",
+    "to_bf16",
+    "from_bf16",
+    "canonical",
 ];
 
 fn canonical(x: f32) -> u32 {

@@ -17,7 +17,9 @@ contract Float32Harness {
             uint256 abc = uint96(bytes12(inputs[12 * i:12 * i + 12]));
             uint256 z = apply_(op, abc >> 64, (abc >> 32) & 0xffffffff, abc & 0xffffffff);
             require(z <= 0xffffffff, "more than 32 bits");
-            for (uint256 j = 0; j < 4; ++j) results[4 * i + j] = bytes1(uint8(z >> (24 - 8 * j)));
+            for (uint256 j = 0; j < 4; ++j) {
+                results[4 * i + j] = bytes1(uint8(z >> (24 - 8 * j)));
+            }
         }
     }
 

@@ -8,7 +8,11 @@ contract ScalarVmHarness {
     /// @param frames Per case 31 big-endian words of 4 bytes: accumulator, right-hand side, k, 6 factors, 6 coordinates, 16 operands.
     /// @return results 4 bytes per case, big-endian.
     /// @return gas_ Gas of the last run alone.
-    function batch(bytes calldata code, bytes calldata frames) external view returns (bytes memory results, uint256 gas_) {
+    function batch(bytes calldata code, bytes calldata frames)
+        external
+        view
+        returns (bytes memory results, uint256 gas_)
+    {
         uint256 frame = ScalarVm.newFrame();
         ScalarVm.Inputs memory inputs =
             ScalarVm.Inputs({acc: true, rhs: true, fold: true, operands: 16, coords: 6, factors: 6});
@@ -18,14 +22,19 @@ contract ScalarVmHarness {
         for (uint256 i = 0; i < cases; ++i) {
             for (uint256 j = 0; j < 31; ++j) {
                 assembly ("memory-safe") {
-                    mstore(add(frame, mul(32, j)), shr(224, calldataload(add(frames.offset, add(mul(124, i), mul(4, j))))))
+                    mstore(
+                        add(frame, mul(32, j)),
+                        shr(224, calldataload(add(frames.offset, add(mul(124, i), mul(4, j)))))
+                    )
                 }
             }
             gas_ = gasleft();
             uint256 value = ScalarVm.run(program);
             gas_ -= gasleft();
             require(value <= 0xffffffff, "more than 32 bits");
-            for (uint256 j = 0; j < 4; ++j) results[4 * i + j] = bytes1(uint8(value >> (24 - 8 * j)));
+            for (uint256 j = 0; j < 4; ++j) {
+                results[4 * i + j] = bytes1(uint8(value >> (24 - 8 * j)));
+            }
         }
     }
 
