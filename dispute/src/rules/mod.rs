@@ -49,7 +49,10 @@ impl State {
             }
             Move::Timeout => {}
         }
-        next.turn_started_s = now_s;
+        // The move that ends the game starts no turn.
+        if !next.phase.is_over() {
+            next.turn_started_s = now_s;
+        }
         Ok(next)
     }
 
