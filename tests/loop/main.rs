@@ -1,1 +1,12 @@
-//! The whole loop across processes.
+//! The whole loop across processes: the `lockstep` binary, real sockets, real files, kill -9.
+#![allow(clippy::unwrap_used, reason = "a failed test is a panic")]
+
+mod bad_input;
+mod bad_jobs;
+mod crash;
+mod demo;
+mod docs;
+mod honest;
+mod process;
+mod wallet;
+mod world;
