@@ -7,7 +7,10 @@ use lockstep_ir::Tensor;
 use lockstep_sdk::{
     artifact::{Fetcher, Kind, Store, serve},
     client::{Client, Job, JobSpec, JobStatus, Schedule},
+    error::Error,
     prepare::{Prepared, state_decls},
+    report::Reporter,
+    work::{Trouble, retriable},
 };
 use lockstep_train::{JobFile, TrainingJob};
 
@@ -233,9 +236,10 @@ pub(crate) async fn download(client: &Client, fetcher: &Fetcher, job_id: u64) ->
 }
 
 async fn submit(args: SubmitArgs, output: &Output) -> Result<(), Failure> {
-    let unreadable = |e: std::io::Error| Failure::new(format!("{}: {e}", args.file.display()));
-    let text = std::fs::read_to_string(&args.file).map_err(unreadable)?;
-    let job = TrainingJob::new(&JobFile::parse(&text)?)?;
+    let at = args.file.display();
+    let text = std::fs::read_to_string(&args.file).map_err(|e| Failure::new(format!("{at}: {e}")))?;
+    let file = JobFile::parse(&text).map_err(|e| Failure::new(format!("{at}: {e}")))?;
+    let job = TrainingJob::new(&file).map_err(|e| Failure::new(format!("{at}: {e}")))?;
     let client = args.chain.client(Some(&args.key)).await?;
     let fetcher = Fetcher::new(Store::open(&args.store)?)?;
     let server = serve(fetcher.store().clone(), args.listen).await?;
@@ -271,30 +275,31 @@ async fn submit(args: SubmitArgs, output: &Output) -> Result<(), Failure> {
 async fn wait(client: &Client, job_id: u64, poll: Duration, output: &Output) -> Result<Job, Failure> {
     let report = output.reporter("requester");
     let mut told = String::new();
+    let mut trouble = Trouble::new("watching the job");
     loop {
-        let looked = client.job(job_id).await;
-        let job = match looked {
-            Ok(job) => job,
-            Err(e) if e.class() == lockstep_sdk::error::Class::Retry => {
-                tracing::warn!("looking again: {e}");
-                tokio::time::sleep(poll).await;
-                continue;
-            }
+        match look(client, job_id, &report, &mut told).await {
+            Ok(job) if job.status.is_over() => return Ok(job),
+            Ok(_) => trouble.over(),
+            Err(e) if retriable(&e) => trouble.failed(&e),
             Err(e) => return Err(e.into()),
-        };
-        if job.status.is_over() {
-            return Ok(job);
-        }
-        let waiting = waiting_for(&job);
-        if waiting != told {
-            report.tell(job_id, "waiting", &waiting);
-            told = waiting;
-        }
-        let idle = job.claim_root.is_none() && client.chain().now_s().await? > job.deadline_s;
-        if idle {
-            let outcome = client.expire(job_id).await?;
-            report.sent(job_id, "expired", "the deadline passed; what was not paid out is back", &outcome);
         }
         tokio::time::sleep(poll).await;
     }
+}
+
+async fn look(client: &Client, job_id: u64, report: &Reporter, told: &mut String) -> Result<Job, Error> {
+    let job = client.job(job_id).await?;
+    if job.status.is_over() {
+        return Ok(job);
+    }
+    let waiting = waiting_for(&job);
+    if waiting != *told {
+        report.tell(job_id, "waiting", &waiting);
+        *told = waiting;
+    }
+    if job.claim_root.is_none() && client.chain().now_s().await? > job.deadline_s {
+        let outcome = client.expire(job_id).await?;
+        report.sent(job_id, "expired", "the deadline passed; what was not paid out is back", &outcome);
+    }
+    Ok(job)
 }

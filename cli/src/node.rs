@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use lockstep_sdk::{chain::Chain, client::Client, deploy, deploy::Deployment, wallet::Wallet};
@@ -55,7 +55,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
 }
 
 /// The deployment in `file` if its contracts are on this chain, else a new one.
-async fn deployed(url: &str, file: &PathBuf, output: &Output) -> Result<Deployment, Failure> {
+async fn deployed(url: &str, file: &Path, output: &Output) -> Result<Deployment, Failure> {
     if file.exists() {
         let deployment = Deployment::read(file)?;
         let client = Client::connect(url, deployment.clone(), None).await;
@@ -78,7 +78,7 @@ pub(crate) async fn prepare(url: &str) -> Result<Client, Failure> {
     let treasury = chain.address()?;
     let deployment = deploy::deploy(&chain, treasury).await?;
     let client = Client::connect(url, deployment, Some(Wallet::dev(DEPLOYER)?)).await?;
-    for account in 1..DEV_ACCOUNTS as u32 {
+    for account in 1..DEV_ACCOUNTS {
         client.transfer(Wallet::dev(account)?.address(), DEV_TOKENS_WEI).await?;
     }
     Ok(client)
