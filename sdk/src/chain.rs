@@ -214,7 +214,7 @@ impl Chain {
             match receipt {
                 Ok(Some(receipt)) => return Ok(receipt),
                 Ok(None) => {}
-                Err(e) => tracing::warn!(%hash, "waiting for a receipt: {e}"),
+                Err(e) => tracing::debug!(%hash, "waiting for a receipt: {e}"),
             }
             tokio::time::sleep(POLL).await;
         }
@@ -240,11 +240,18 @@ impl Chain {
 
     fn failed(&self, what: &str, e: &RpcError<TransportErrorKind>) -> Error {
         match e {
-            RpcError::ErrorResp(response) => {
-                Error::Refused { what: what.into(), reason: response.message.clone().into() }
-            }
+            RpcError::ErrorResp(response) => match self.short_of_gas(&response.message) {
+                Some(holder) => Error::Gas { holder, url: self.url.clone() },
+                None => Error::Refused { what: what.into(), reason: response.message.clone().into() },
+            },
             _ => Error::Unreachable { url: self.url.clone(), reason: innermost(e) },
         }
+    }
+
+    /// Whose balance does not cover the gas, if these words of a node say so. Nodes have no code for it, but the same words.
+    fn short_of_gas(&self, message: &str) -> Option<Address> {
+        let short = message.contains("insufficient funds") || message.contains("lack of funds");
+        self.wallet.as_ref().filter(|_| short).map(|(address, _)| *address)
     }
 
     fn explain(&self, contract: &'static str, call: &'static str, e: &RpcError<TransportErrorKind>) -> Error {

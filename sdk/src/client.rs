@@ -167,9 +167,8 @@ impl Client {
     pub async fn connect(url: &str, deployment: Deployment, wallet: Option<Wallet>) -> Result<Self, Error> {
         let chain = Chain::connect(url, wallet).await?;
         if chain.chain_id() != deployment.chain_id {
-            let reason =
-                format!("it is chain {}, the deployment file is for chain {}", chain.chain_id(), deployment.chain_id);
-            return Err(Error::Refused { what: format!("the node at {url}"), reason });
+            let (expected, got) = (deployment.chain_id, chain.chain_id());
+            return Err(Error::OtherChain { url: url.into(), expected, got });
         }
         Ok(Self { chain, deployment })
     }

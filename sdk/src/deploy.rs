@@ -41,7 +41,8 @@ impl Deployment {
     /// It cannot be read, or is not a deployment file.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let fail = |reason: String| Error::File { path: path.display().to_string(), reason };
-        let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+        let hint = "the contracts' addresses are needed; `lockstep node` writes them, --deployment FILE names the file";
+        let text = std::fs::read_to_string(path).map_err(|e| fail(format!("{e}; {hint}")))?;
         serde_json::from_str(&text).map_err(|e| fail(format!("not a deployment file: {e}")))
     }
 

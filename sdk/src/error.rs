@@ -27,6 +27,26 @@ pub enum Error {
     /// The address of a node or mirror is not a URL.
     #[error("`{0}` is not a URL such as http://127.0.0.1:8545")]
     Url(String),
+    /// A node answers, but of another chain.
+    #[error(
+        "the node at {url} has chain {got}, the deployment file is for chain {expected}; give the file and the node of one chain"
+    )]
+    OtherChain {
+        /// Endpoint.
+        url: String,
+        /// Chain of the deployment file.
+        expected: u64,
+        /// Chain of the node.
+        got: u64,
+    },
+    /// Too little of the chain's own currency. The same call succeeds once there is more.
+    #[error("{holder} cannot pay for gas: send it some of the currency of the chain at {url}")]
+    Gas {
+        /// Whose balance.
+        holder: Address,
+        /// Endpoint.
+        url: String,
+    },
     /// The node refused a request for another reason than a revert.
     #[error("the node refused {what}: {reason}")]
     Refused {
@@ -133,6 +153,14 @@ pub enum Error {
         /// Root of what was served.
         got: B256,
     },
+    /// A job's terms or tensors are such that no party should touch it.
+    #[error("job {job_id}: {reason}; leave the job")]
+    Unfit {
+        /// Which job.
+        job_id: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The program is not valid or not judgeable.
     #[error("the program is refused: {0}")]
     Program(#[from] lockstep_ir::validate::Invalid),
@@ -175,11 +203,13 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Unreachable { .. }
+            | Self::Gas { .. }
             | Self::Refused { .. }
             | Self::Pending { .. }
             | Self::Lost { .. }
             | Self::Task(_) => Class::Retry,
             Self::Url(_)
+            | Self::OtherChain { .. }
             | Self::Reverted { .. }
             | Self::Answer { .. }
             | Self::NoWallet(_)
@@ -189,9 +219,12 @@ impl Error {
             | Self::Balance { .. }
             | Self::File { .. }
             | Self::Wallet(_) => Class::FixInput,
-            Self::WrongRoot { .. } | Self::Program(_) | Self::Decode(_) | Self::Run(_) | Self::Game { .. } => {
-                Class::GiveUp
-            }
+            Self::WrongRoot { .. }
+            | Self::Unfit { .. }
+            | Self::Program(_)
+            | Self::Decode(_)
+            | Self::Run(_)
+            | Self::Game { .. } => Class::GiveUp,
             Self::Artifact(e) => e.class(),
         }
     }

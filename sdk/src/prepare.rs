@@ -37,16 +37,22 @@ impl Prepared {
     /// Fetches what job `job_id` names, from its own address and from `mirrors`.
     ///
     /// # Errors
-    /// The job is unknown, nobody serves what it names, or its program is refused.
+    /// The job is unknown or names a referee of its own, nobody serves what it names, or its program is refused.
     pub async fn fetch(client: &Client, fetcher: &Fetcher, job_id: u64, mirrors: &[String]) -> Result<Self, Error> {
         let spec = client.spec(job_id).await?;
+        // A job names its judge. One that nobody here knows could convict whom it likes.
+        let known = client.deployment().referee;
+        if spec.referee != known {
+            let reason = format!("its referee is {}, the deployment's is {known}", spec.referee);
+            return Err(Error::Unfit { job_id, reason });
+        }
         let urls: Vec<String> = std::iter::once(spec.uri.clone()).chain(mirrors.iter().cloned()).collect();
         let program = fetcher.fetch_program(&urls, spec.programRoot).await?;
         validate(&program)?;
         let state = fetcher.fetch_tensors(&urls, Kind::State, spec.initialStateRoot, &state_decls(&program)).await?;
         let data = fetcher.fetch_tensors(&urls, Kind::Data, spec.dataRoot, &program.data).await?;
         for tensor in state.iter().chain(&data) {
-            tensor.check_nans().map_err(|e| Error::Refused { what: format!("job {job_id}"), reason: e.to_string() })?;
+            tensor.check_nans().map_err(|e| Error::Unfit { job_id, reason: e.to_string() })?;
         }
         Ok(Self { job_id, spec, program: Arc::new(program), state, data })
     }

@@ -34,6 +34,40 @@ pub enum Next {
     Done,
 }
 
+/// Longest pause between tries: deadlines of a dispute are minutes.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// Tells of trouble once, not at every try, and when it is over.
+#[derive(Debug)]
+pub struct Trouble {
+    doing: &'static str,
+    told: Option<String>,
+}
+
+impl Trouble {
+    /// No trouble yet with what is being done.
+    #[must_use]
+    pub fn new(doing: &'static str) -> Self {
+        Self { doing, told: None }
+    }
+
+    /// An attempt failed.
+    pub fn failed(&mut self, e: &Error) {
+        let words = e.to_string();
+        if self.told.as_ref() != Some(&words) {
+            tracing::warn!("{}, trying again: {words}", self.doing);
+            self.told = Some(words);
+        }
+    }
+
+    /// An attempt succeeded.
+    pub fn over(&mut self) {
+        if self.told.take().is_some() {
+            tracing::warn!("{}: works again", self.doing);
+        }
+    }
+}
+
 /// Calls `look` until it is done. Errors worth a retry are logged and retried; others end the worker.
 ///
 /// # Errors
@@ -44,21 +78,25 @@ where
     Fut: Future<Output = Result<Next, Error>>,
 {
     let mut failures = 0u32;
+    let mut trouble = Trouble::new("working");
     while !*stop.borrow() {
         let pause = match look().await {
             Ok(Next::Done) => return Ok(()),
-            Ok(Next::Again) => {
+            Ok(next) => {
                 failures = 0;
-                continue;
-            }
-            Ok(Next::Wait) => {
-                failures = 0;
+                trouble.over();
+                if next == Next::Again {
+                    continue;
+                }
                 poll
             }
             Err(e) if retriable(&e) => {
                 failures = failures.saturating_add(1);
-                tracing::warn!("trying again: {e}");
-                poll * 2u32.saturating_pow(failures.min(6))
+                // The loop that looks for work tells that the chain is away, once for all workers.
+                if !matches!(e, Error::Unreachable { .. }) {
+                    trouble.failed(&e);
+                }
+                (poll * 2u32.saturating_pow(failures.min(6))).min(MAX_PAUSE.max(poll))
             }
             Err(e) => return Err(e),
         };
@@ -70,8 +108,11 @@ where
     Ok(())
 }
 
+/// Whether a loop should try again after `e`: if its class says so, and after a revert.
+///
 /// A revert is worth another look, too: it says that the chain moved on between looking and acting.
-fn retriable(e: &Error) -> bool {
+#[must_use]
+pub fn retriable(e: &Error) -> bool {
     e.class() == Class::Retry || matches!(e, Error::Reverted { .. })
 }
 
@@ -86,18 +127,20 @@ where
     W: Fn(u64) -> WF,
     WF: Future<Output = ()> + Send + 'static,
 {
+    let mut trouble = Trouble::new("looking for work");
     let mut seen = BTreeSet::new();
     let mut workers = JoinSet::new();
     while !*stop.borrow() {
         match count().await {
             Ok(count) => {
+                trouble.over();
                 for id in 1..=count {
                     if seen.insert(id) {
                         workers.spawn(work(id));
                     }
                 }
             }
-            Err(e) => tracing::warn!("looking for work: {e}"),
+            Err(e) => trouble.failed(&e),
         }
         while let Some(ended) = workers.try_join_next() {
             if let Err(e) = ended {
