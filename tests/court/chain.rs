@@ -1,0 +1,145 @@
+//! A chain in memory with the contracts deployed: real bytecode, block gas limit, a clock that the test sets.
+
+use alloy_primitives::{Address, Bytes, Log, TxKind, U256};
+use alloy_sol_types::{SolCall, SolValue};
+use lockstep_contracts::{DevToken, Disputes, JobMarket, Referee};
+use lockstep_dispute::Posted;
+use lockstep_sdk::{
+    chain::revert_words,
+    deploy::{FEE_BPS, SUPPLY_WEI},
+    moves::{self, Standing},
+};
+use revm::{
+    Context, ExecuteCommitEvm, ExecuteEvm, MainBuilder, MainContext, MainnetEvm,
+    context::{
+        CfgEnv, TxEnv,
+        result::{ExecutionResult, Output},
+    },
+    database::{CacheDB, EmptyDB},
+    handler::MainnetContext,
+    primitives::hardfork::SpecId,
+};
+
+/// Gas of one block; every transaction must fit.
+const BLOCK_GAS: u64 = 30_000_000;
+
+/// Accounts.
+pub(crate) const DEPLOYER: Address = Address::with_last_byte(0xd0);
+pub(crate) const TREASURY: Address = Address::with_last_byte(0xd1);
+pub(crate) const REQUESTER: Address = Address::with_last_byte(0xd2);
+pub(crate) const SOLVER: Address = Address::with_last_byte(0xd3);
+pub(crate) const CHALLENGER: Address = Address::with_last_byte(0xd4);
+pub(crate) const ARBITER: Address = Address::with_last_byte(0xd5);
+
+/// The chain.
+pub(crate) struct Chain {
+    evm: MainnetEvm<MainnetContext<CacheDB<EmptyDB>>>,
+    deployer_nonce: u64,
+    pub(crate) token: Address,
+    pub(crate) referee: Address,
+    pub(crate) market: Address,
+    pub(crate) disputes: Address,
+    /// Time of the next block.
+    pub(crate) now_s: u64,
+    /// Gas of the dearest transaction so far.
+    pub(crate) most_gas: u64,
+}
+
+impl Chain {
+    /// A chain with the contracts, deployed as the SDK does, and tokens with everybody.
+    pub(crate) fn new() -> Self {
+        let mut cfg = CfgEnv::new_with_spec(SpecId::CANCUN);
+        cfg.disable_nonce_check = true;
+        cfg.tx_gas_limit_cap = Some(BLOCK_GAS);
+        let context = Context::mainnet().with_db(CacheDB::new(EmptyDB::default())).with_cfg(cfg);
+        let evm = context.modify_block_chained(|block| block.gas_limit = BLOCK_GAS).build_mainnet();
+        let [token, referee, market, disputes] = [Address::ZERO; 4];
+        let now_s = 1_800_000_000;
+        let mut chain = Self { evm, deployer_nonce: 0, token, referee, market, disputes, now_s, most_gas: 0 };
+        chain.deploy();
+        chain
+    }
+
+    fn deploy(&mut self) {
+        let with = |code: &Bytes, arguments: Vec<u8>| [code.as_ref(), &arguments].concat();
+        self.token = self.create(with(&DevToken::BYTECODE, (U256::from(SUPPLY_WEI),).abi_encode_params()));
+        self.referee = self.create(Referee::BYTECODE.to_vec());
+        let disputes = DEPLOYER.create(self.deployer_nonce + 1);
+        let arguments = (self.token, disputes, TREASURY, FEE_BPS).abi_encode_params();
+        self.market = self.create(with(&JobMarket::BYTECODE, arguments));
+        self.disputes = self.create(with(&Disputes::BYTECODE, (self.market, self.token).abi_encode_params()));
+        assert_eq!(self.disputes, disputes);
+        for party in [REQUESTER, SOLVER, CHALLENGER] {
+            let value = U256::from(SUPPLY_WEI / 10);
+            self.send(DEPLOYER, self.token, &DevToken::transferCall { to: party, value }).unwrap();
+            for spender in [self.market, self.disputes] {
+                self.send(party, self.token, &DevToken::approveCall { spender, value: U256::MAX }).unwrap();
+            }
+        }
+    }
+
+    fn create(&mut self, code: Vec<u8>) -> Address {
+        let result = self.transact(DEPLOYER, TxKind::Create, code);
+        let ExecutionResult::Success { output: Output::Create(_, Some(address)), .. } = result else {
+            panic!("no contract was made: {result:?}");
+        };
+        address
+    }
+
+    fn transact(&mut self, from: Address, to: TxKind, data: Vec<u8>) -> ExecutionResult {
+        self.evm.ctx.block.timestamp = U256::from(self.now_s);
+        let result = self.evm.transact_commit(transaction(from, to, data)).unwrap();
+        self.deployer_nonce += u64::from(from == DEPLOYER);
+        self.most_gas = self.most_gas.max(result.tx_gas_used());
+        result
+    }
+
+    /// Sends a transaction; its logs, or the contract's refusal in words.
+    pub(crate) fn send<C: SolCall>(&mut self, from: Address, to: Address, call: &C) -> Result<Vec<Log>, String> {
+        self.send_raw(from, to, call.abi_encode())
+    }
+
+    pub(crate) fn send_raw(&mut self, from: Address, to: Address, data: Vec<u8>) -> Result<Vec<Log>, String> {
+        match self.transact(from, TxKind::Call(to), data) {
+            ExecutionResult::Success { logs, .. } => Ok(logs),
+            ExecutionResult::Revert { output, .. } => {
+                let words = revert_words(&output);
+                assert!(!words.contains("unknown error"), "a refusal without a name: {words}");
+                Err(words)
+            }
+            halt @ ExecutionResult::Halt { .. } => panic!("the contract halted: {halt:?}"),
+        }
+    }
+
+    /// Calls a view.
+    pub(crate) fn view<C: SolCall>(&mut self, to: Address, call: &C) -> C::Return {
+        self.evm.ctx.block.timestamp = U256::from(self.now_s);
+        let result = self.evm.transact(transaction(ARBITER, TxKind::Call(to), call.abi_encode())).unwrap().result;
+        let ExecutionResult::Success { output: Output::Call(bytes), .. } = result else {
+            panic!("{} failed: {result:?}", C::SIGNATURE);
+        };
+        C::abi_decode_returns(&bytes).unwrap()
+    }
+
+    pub(crate) fn balance_wei(&mut self, of: Address) -> i128 {
+        let balance = self.view(self.token, &DevToken::balanceOfCall { account: of });
+        i128::try_from(balance).unwrap()
+    }
+
+    /// The dispute as the contract has it.
+    pub(crate) fn standing(&mut self, dispute_id: u64) -> Standing {
+        let id = U256::from(dispute_id);
+        let dispute = self.view(self.disputes, &Disputes::disputeCall { disputeId: id });
+        let deadline_s = self.view(self.disputes, &Disputes::deadlineSCall { disputeId: id });
+        moves::standing(dispute_id, &dispute, deadline_s).unwrap()
+    }
+}
+
+fn transaction(from: Address, to: TxKind, data: Vec<u8>) -> TxEnv {
+    TxEnv::builder().caller(from).kind(to).data(data.into()).gas_limit(BLOCK_GAS).build().unwrap()
+}
+
+/// What the defender posted, from its logs.
+pub(crate) fn posted(logs: &[Log]) -> Posted {
+    moves::posted(logs)
+}
