@@ -65,7 +65,10 @@ fn bad_job_files_are_refused_before_anything_is_paid() {
     multi_line(submit(&good.replace("steps = 600", "steps = 0"), &[]), &["job.toml", "steps"]);
     world.run(&["job", "submit", "none.toml", "--dev-account", "1"]).refuses(&["none.toml", "No such file"]);
 
-    submit(&good, &["--checkpoints-per-milestone", "0"]).refuses(&["JobMarket refused `post`", "BadSpec"]);
+    submit(&good, &["--checkpoints-per-milestone", "0"]).refuses(&[
+        "JobMarket refused `post`",
+        "OutOfBounds { field: \"checkpointsPerMilestone\", value: 0, min: 1, max: 256 }",
+    ]);
     let dear = format!("1{}", "0".repeat(30));
     submit(&good, &["--price-wei", &dear]).refuses(&["holds", "are needed for the job's escrow", "get more"]);
     assert_eq!(world.balance_wei(1), before_wei, "nothing was paid");

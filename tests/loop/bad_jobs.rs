@@ -3,6 +3,7 @@
 use std::{fs, net::SocketAddr};
 
 use lockstep_commit::{ProgramTree, roots};
+use lockstep_contracts::Referee;
 use lockstep_ir::{
     DType, Order, Tensor,
     build::{BuildError, NodeBuilder, ProgramBuilder, k, o},
@@ -133,8 +134,10 @@ fn bad_jobs_are_refused_with_a_reason_and_the_next_good_one_is_done() {
     lie(Kind::Data, good.dataRoot);
     let wrong_data = requester.post(JobSpec { dataRoot: other, ..good.clone() });
 
-    // A judge of its own making; too little pay; too little time; nobody there.
-    let bribed = requester.post(JobSpec { referee: world.client(3).chain().address().unwrap(), ..good.clone() });
+    // A judge that this deployment does not know; too little pay; too little time; nobody there.
+    let stranger = world.client(3);
+    let referee = world.wait(stranger.chain().create("Referee", Referee::BYTECODE.clone())).unwrap();
+    let bribed = requester.post(JobSpec { referee, ..good.clone() });
     let poor = requester.post(JobSpec { milestonePriceWei: 999, ..good.clone() });
     let unserved =
         requester.post(JobSpec { uri: "http://127.0.0.1:1".into(), programRoot: good.dataRoot, ..good.clone() });

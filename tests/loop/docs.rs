@@ -32,12 +32,12 @@ fn the_check_finds_what_is_wrong() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let text = "```sh\n$ RUST_LOG=info lockstep job submit x.toml --dev-account 1 \\\n  --window-s=3 | tail  # three seconds\n\
                 ls; lockstep job sumbit x.toml\nlockstep node --prot 1\ncargo run --release -p lockstep -- demo --sed 1\n\
-                lockstep solver|verifier\n```\nlockstep nonsense\n";
+                lockstep solver|verifier\ncargo xtask tset\ncargo xtask regen\ncargo xtask demo --seed 4\n```\nlockstep nonsense\n";
     let lines = command_lines(text);
     let faults: Vec<_> = lines.iter().map(|line| helps.fault(line, &root)).collect();
     assert_eq!(
         faults.iter().map(Option::is_some).collect::<Vec<_>>(),
-        [false, true, true, true, false],
+        [false, true, true, true, false, true, false, false],
         "{lines:?} {faults:?}"
     );
 }
@@ -51,7 +51,8 @@ fn documents(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The words of every `lockstep …` command in blocks of shell commands; `cargo run … -- …` is one as well.
+/// The words of every `lockstep …` command in blocks of shell commands; `cargo run … -- …` is one as well. Those of
+/// `cargo xtask …` begin with `xtask`.
 fn command_lines(text: &str) -> Vec<Vec<String>> {
     let mut lines = Vec::new();
     let mut shell = false;
@@ -74,6 +75,11 @@ fn command_lines(text: &str) -> Vec<Vec<String>> {
                 {
                     Some(dashes) => &words[dashes + 1..],
                     None => continue,
+                },
+                // `cargo xtask demo` passes its arguments on.
+                Some("cargo") if words.get(1).is_some_and(|w| w == "xtask") => match words.get(2).map(String::as_str) {
+                    Some("demo") => &words[2..],
+                    _ => &words[1..],
                 },
                 _ => continue,
             };
@@ -100,6 +106,11 @@ impl Helps {
 
     /// What is wrong with a command line.
     fn fault(&mut self, words: &[String], root: &Path) -> Option<String> {
+        if words.first().is_some_and(|w| w == "xtask") {
+            let shown = words.get(1).map_or("cargo xtask".into(), |word| format!("cargo xtask {word} "));
+            let known = fs::read_to_string(root.join("xtask/src/main.rs")).unwrap().contains(&shown);
+            return (!known).then(|| "there is no such xtask".into());
+        }
         let mut command = Vec::new();
         let mut rest = words.iter().peekable();
         let mut help = self.of(&command)?;
