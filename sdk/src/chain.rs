@@ -276,6 +276,12 @@ fn innermost(e: &RpcError<TransportErrorKind>) -> String {
     cause.to_string()
 }
 
+/// `Name { … }` of `Name(Name { … })`, which is how an error shows that is one of several.
+fn inner(shown: &str) -> String {
+    let inside = shown.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inside.unwrap_or(shown).to_owned()
+}
+
 /// A revert in words: the named error with its values.
 #[must_use]
 pub fn revert_words(data: &[u8]) -> String {
@@ -283,16 +289,16 @@ pub fn revert_words(data: &[u8]) -> String {
         return "it reverted without a reason".into();
     }
     if let Ok(e) = JobMarket::JobMarketErrors::abi_decode(data) {
-        return format!("{e:?}");
+        return inner(&format!("{e:?}"));
     }
     if let Ok(e) = Disputes::DisputesErrors::abi_decode(data) {
-        return format!("{e:?}");
+        return inner(&format!("{e:?}"));
     }
     if let Ok(e) = Referee::RefereeErrors::abi_decode(data) {
-        return format!("{e:?}");
+        return inner(&format!("{e:?}"));
     }
     if let Ok(e) = DevToken::DevTokenErrors::abi_decode(data) {
-        return format!("{e:?}");
+        return inner(&format!("{e:?}"));
     }
     match alloy::sol_types::decode_revert_reason(data) {
         Some(reason) => reason,
