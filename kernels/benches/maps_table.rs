@@ -9,7 +9,7 @@ use lockstep_ir::{
 };
 use lockstep_kernels::{Options, Plan};
 
-use crate::timing::best;
+use crate::timing::{Clock, best};
 
 /// `0.5·x·(1 + p(x))` with a polynomial of this many terms: two instructions each.
 fn polynomial(terms: usize) -> Expr {
@@ -89,7 +89,7 @@ pub(crate) fn print_maps(quick: bool) {
                 by_hand(&values, &mut y, terms, &c);
                 std::hint::black_box(y);
             };
-            let t = best(&mut [&mut ours, &mut hand], budget);
+            let t = best(Clock::Thread, &mut [&mut ours, &mut hand], budget);
             let ns = |s: f64| s * 1e9 / f64::from(n);
             let count = program.nodes[0].finish.iter().filter(|i| i.args().count() > 0).count();
             println!("| {count} | {n} | {:.3} | {:.3} | {:.2} |", ns(t[0]), ns(t[1]), t[0] / t[1]);
@@ -127,7 +127,7 @@ pub(crate) fn print_rows(quick: bool) {
         let mut read = || {
             std::hint::black_box(words.iter().fold(0, |a, &w| a ^ w));
         };
-        let t = best(&mut [&mut ours, &mut read], budget);
+        let t = best(Clock::Thread, &mut [&mut ours, &mut read], budget);
         let rate = |s: f64| f64::from(rows) * f64::from(columns) * 4.0 / s / 1e9;
         println!("| {rows} × {columns} | {:.1} | {:.1} | {:.2} |", rate(t[0]), rate(t[1]), t[1] / t[0]);
     }
