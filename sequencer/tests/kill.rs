@@ -56,10 +56,11 @@ async fn what_was_confirmed_survives_kill() {
         let (mut child, url) = spawn(dir.path());
         let wallet = EthereumWallet::from(key.clone());
         let provider = ProviderBuilder::new().wallet(wallet).connect_http(url.parse().unwrap());
+        provider.client().set_poll_interval(Duration::from_millis(10));
         check(&provider, &confirmed, key.address()).await;
         // The moment of the kill falls anywhere within execution, root, commit and the pause between blocks.
         let killer = tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(150 + 37 * round)).await;
+            tokio::time::sleep(Duration::from_millis(400 + 137 * round)).await;
             child.kill().unwrap();
             child.wait().unwrap();
         });
