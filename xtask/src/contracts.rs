@@ -126,7 +126,9 @@ fn compile(root: &Path) -> Result<BTreeMap<String, String>, String> {
         let (bytecode, runtime) = (code("bytecode")?, code("deployedBytecode")?);
         let bytes = (runtime.len() - 2) / 2;
         if *deployed && bytes > MAX_CONTRACT_BYTES {
-            return Err(format!("{name} has {bytes} bytes of code, more than the {MAX_CONTRACT_BYTES} that can be deployed"));
+            return Err(format!(
+                "{name} has {bytes} bytes of code, more than the {MAX_CONTRACT_BYTES} that can be deployed"
+            ));
         }
         let metadata = &built["metadata"];
         let wanted = &metadata["settings"];
@@ -158,7 +160,7 @@ fn install(root: &Path) -> Result<(), String> {
     if contracts.join("node_modules/.bin/forge").exists() {
         return Ok(());
     }
-    execute(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&contracts))
+    execute(Command::new("npm").args(["install", "--no-save", "--no-audit", "--no-fund"]).current_dir(&contracts))
 }
 
 fn forge(root: &Path, fixed: &[&str], more: &[String]) -> Result<(), String> {
@@ -168,7 +170,8 @@ fn forge(root: &Path, fixed: &[&str], more: &[String]) -> Result<(), String> {
 }
 
 fn execute(command: &mut Command) -> Result<(), String> {
-    let status = command.status().map_err(|error| format!("cannot start {command:?}: {error} (Node 20 or newer is needed)"))?;
+    let status =
+        command.status().map_err(|error| format!("cannot start {command:?}: {error} (Node 20 or newer is needed)"))?;
     if status.success() { Ok(()) } else { Err(format!("{command:?} failed: {status}")) }
 }
 
