@@ -1,4 +1,5 @@
 //! What the integration tests share.
+#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
 use alloy::{
