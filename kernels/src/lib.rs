@@ -60,6 +60,7 @@ mod levels;
 mod memory;
 mod parallel;
 mod plan;
+mod tables;
 #[doc(hidden)]
 pub mod testing;
 mod vector;

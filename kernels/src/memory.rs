@@ -1,5 +1,7 @@
 //! Between stored bytes and registers.
 
+use std::alloc::{Layout, alloc_zeroed};
+
 use lockstep_ir::{
     DType,
     number::{canonical, f32_to_bf16, saturate_i8},
@@ -134,4 +136,14 @@ pub(crate) fn store(dtype: DType, values: &[u32], out: &mut [u8]) {
 
 fn put<const N: usize>(out: &mut [[u8; N]], values: &[u32], narrow: impl Fn(u32) -> [u8; N]) {
     out.iter_mut().zip(values).for_each(|(o, &v)| *o = narrow(v));
+}
+
+/// Zeros, fresh from the system where they are many; `None` if there is not enough memory.
+#[allow(unsafe_code, reason = "`Vec` can ask for zeroed memory, or for memory that may be refused, but not both")]
+pub(crate) fn zeroed(size: usize) -> Option<Vec<u8>> {
+    let layout = Layout::array::<u8>(size).ok().filter(|l| l.size() > 0)?;
+    // SAFETY: the layout is not empty.
+    let start = unsafe { alloc_zeroed(layout) };
+    // SAFETY: allocated by the global allocator with this layout, and all of it initialised.
+    (!start.is_null()).then(|| unsafe { Vec::from_raw_parts(start, size, size) })
 }

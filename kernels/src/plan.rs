@@ -14,8 +14,9 @@ use crate::{
     Error, Isa,
     blocks::Blocks,
     elide::elide,
-    gemm::{Gemm, GemmWorker, Micro},
+    gemm::{Buffers, Gemm, GemmWorker, Micro},
     isa::check_control_word,
+    memory,
     parallel::Split,
     worker::Worker,
 };
@@ -60,6 +61,7 @@ pub struct Plan {
     threads: usize,
     split_small: bool,
     peak_bytes: u64,
+    buffers: Buffers,
 }
 
 fn bytes(decl: &TensorDecl) -> u64 {
@@ -97,6 +99,7 @@ impl Plan {
             threads,
             split_small: options.split_small,
             peak_bytes,
+            buffers: Buffers::default(),
         })
     }
 
@@ -215,7 +218,7 @@ impl Plan {
             let work = if self.split_small { work } else { work / 32 };
             let split = Split::coarse(elements / gemm.n, work, self.threads);
             return split.run(out, split.units as usize * row_bytes, || {
-                let mut worker = GemmWorker::new(gemm, kernel, self.isa, *micro, operands);
+                let mut worker = GemmWorker::new(gemm, kernel, self.isa, *micro, operands, &self.buffers);
                 move |piece, bytes: &mut [u8]| worker.evaluate(piece * split.units, bytes)
             });
         }
@@ -343,9 +346,6 @@ fn peak_bytes(program: &Program, needed: &[bool], release: &[Vec<usize>], reuse:
 /// A tensor of zeros.
 fn allocate(node: usize, decl: &TensorDecl) -> Result<Tensor, Error> {
     let refused = || Error::Memory { node, bytes: bytes(decl) };
-    let size = usize::try_from(bytes(decl)).map_err(|_| refused())?;
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(size).map_err(|_| refused())?;
-    buffer.resize(size, 0);
+    let buffer = usize::try_from(bytes(decl)).ok().and_then(memory::zeroed).ok_or_else(refused)?;
     Tensor::from_bytes(decl.clone(), buffer).map_err(|_| refused())
 }

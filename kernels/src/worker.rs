@@ -1,6 +1,6 @@
 //! One thread's evaluation of a compiled node: registers, tables of addresses, and the walk through blocks.
 
-use lockstep_ir::{Order, program::LANES};
+use lockstep_ir::Order;
 
 use crate::{
     Isa,
@@ -9,41 +9,9 @@ use crate::{
     code::{ACC, Code, NEXT, RHS, Reg, WIDTH},
     levels::Levels,
     memory::{self, Lanes, Load, LoadActive, LoadInside, Pattern, with_elements},
+    tables::{Position, Table, dot, place_lanes},
     vector,
 };
-
-/// Where the lanes of a block are in one operand.
-struct Table {
-    /// Linear: element index of each output at fold position 0. Tested: the same per row, `WIDTH` apart.
-    outputs: Vec<i64>,
-    /// Linear: per lane, when lanes differ in their fold position.
-    lanes: Vec<i64>,
-    pattern: Pattern,
-    shift: i64,
-    /// Tested: element index of each lane, and whether it is in bounds.
-    index: Vec<i64>,
-    inside: Vec<u32>,
-    /// The position that `index` and `inside` are for.
-    stamp: u64,
-}
-
-/// Fold positions of the lanes of every output.
-#[derive(Default)]
-struct Position {
-    /// Linear position, one per sub-lane.
-    k: Vec<u64>,
-    /// Coordinates, all of the first sub-lane, then all of the next.
-    digits: Vec<u64>,
-    /// Counts the positions that were visited.
-    stamp: u64,
-}
-
-impl Position {
-    /// Whether some lane has run out of values. Positions ascend with the sub-lane.
-    fn beyond(&self, length: u64) -> bool {
-        self.k.last().is_some_and(|&k| k >= length)
-    }
-}
 
 /// State of one thread while it evaluates one node.
 pub(crate) struct Worker<'a> {
@@ -68,22 +36,7 @@ impl<'a> Worker<'a> {
         for (&bits, &r) in &node.registers.consts {
             regs[r as usize] = Reg([bits; WIDTH]);
         }
-        let table = |address: &Address| {
-            let (rows, tested) = match address {
-                Address::Linear { .. } => (1, 0),
-                Address::Tested(rows) => (rows.len(), WIDTH),
-            };
-            Table {
-                outputs: vec![0; rows * WIDTH],
-                lanes: Vec::new(),
-                pattern: Pattern::Table,
-                shift: 0,
-                index: vec![0; tested],
-                inside: vec![0; tested],
-                stamp: 0,
-            }
-        };
-        let tables = node.places.operands.iter().map(|p| table(&p.address)).collect();
+        let tables = node.places.operands.iter().map(|p| Table::new(&p.address)).collect();
         let position = Position::default();
         let active = Reg([1; WIDTH]);
         Self { node, isa, operands, regs, tables, position, active, masked: false, first: 0, outputs: 0, sub: 1 }
@@ -416,26 +369,4 @@ impl<'a> Worker<'a> {
         }
         p.digits.chunks_exact(coefficients.len()).map(|d| dot(coefficients, d)).collect()
     }
-}
-
-fn dot(coefficients: &[i64], digits: &[u64]) -> i64 {
-    coefficients.iter().zip(digits).fold(0i64, |sum, (&c, &x)| sum.wrapping_add(c.wrapping_mul(x as i64)))
-}
-
-/// Sets the lanes of a linear operand from its outputs and their fold positions.
-fn place_lanes(table: &mut Table, fold: &[i64], digits: &[u64], outputs: usize, sub: usize, fixed: bool) {
-    let part = |s: usize| dot(fold, &digits[s * fold.len()..][..fold.len()]);
-    table.shift = part(0);
-    // With one fold dimension, lanes keep their distance from the first one.
-    if sub == 1 || (fold.len() <= 1 && !table.lanes.is_empty()) {
-        return;
-    }
-    table.lanes.clear();
-    let parts: Vec<i64> = (0..sub).map(|s| part(s).wrapping_sub(table.shift)).collect();
-    for &start in &table.outputs[..outputs] {
-        table.lanes.extend(parts.iter().map(|&p| start.wrapping_add(p)));
-    }
-    let runs =
-        !fixed && sub.is_multiple_of(LANES) && parts.chunks(LANES).all(|c| c.windows(2).all(|w| w[1] - w[0] == 1));
-    table.pattern = if runs { Pattern::Runs } else { Pattern::Table };
 }

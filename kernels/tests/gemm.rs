@@ -1,7 +1,7 @@
 //! Matrix products in every layout, bit for bit against the reference evaluator.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, ops::ControlFlow};
 
 use lockstep_ir::{
     DType, Order, Program, Tensor,
@@ -98,13 +98,9 @@ fn compare(seed: u64, p: &Program) {
             {
                 assert_eq!(plan.kernels().collect::<Vec<_>>(), ["gemm"], "seed {seed}");
             }
-            let mut output = None;
-            let _ = plan.trace(&state, &data, |_, t| {
-                std::ops::ControlFlow::Break::<()>({
-                    output = Some(t.clone());
-                })
-            });
-            assert!(output.as_ref() == Some(expected), "seed {seed}, {isa:?}, {threads} threads\n{:#?}", p.nodes[0]);
+            let broken = plan.trace(&state, &data, |_, t| ControlFlow::Break(t.clone())).unwrap();
+            let ControlFlow::Break(output) = broken else { panic!("seed {seed}: no node was visited") };
+            assert!(output == *expected, "seed {seed}, {isa:?}, {threads} threads\n{:#?}", p.nodes[0]);
         }
     }
 }

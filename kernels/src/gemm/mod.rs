@@ -12,9 +12,12 @@
 mod micro;
 mod pack;
 mod pattern;
+mod transpose;
 
 pub(crate) use micro::Micro;
 pub(crate) use pattern::Gemm;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{
     Isa,
@@ -32,8 +35,19 @@ const MC: usize = 120;
 /// Columns of `B` that are packed together: 2 MiB, for the third-level cache.
 const NC: usize = 2048;
 
+/// Packing buffers that are not in use, kept from step to step.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers(Mutex<Vec<(Packed, Packed)>>);
+
+impl Buffers {
+    fn free(&self) -> MutexGuard<'_, Vec<(Packed, Packed)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// One thread's matrix products for one node.
 pub(crate) struct GemmWorker<'a> {
+    buffers: &'a Buffers,
     gemm: &'a Gemm,
     micro: Micro,
     operands: &'a [&'a [u8]],
@@ -53,19 +67,18 @@ struct Rows {
 }
 
 impl<'a> GemmWorker<'a> {
-    pub(crate) fn new(gemm: &'a Gemm, node: &'a Blocks, isa: Isa, micro: Micro, operands: &'a [&'a [u8]]) -> Self {
+    pub(crate) fn new(
+        gemm: &'a Gemm,
+        node: &'a Blocks,
+        isa: Isa,
+        micro: Micro,
+        operands: &'a [&'a [u8]],
+        buffers: &'a Buffers,
+    ) -> Self {
+        let (a, b) = buffers.free().pop().unwrap_or_default();
         let finish = (!gemm.plain).then(|| Worker::new(node, isa, operands));
         let out_size = node.out.size();
-        Self {
-            gemm,
-            micro,
-            operands,
-            finish,
-            out_size,
-            a: Packed::default(),
-            b: Packed::default(),
-            products: Vec::new(),
-        }
+        Self { buffers, gemm, micro, operands, finish, out_size, a, b, products: Vec::new() }
     }
 
     /// Evaluates whole rows from `first` on.
@@ -165,6 +178,12 @@ impl<'a> GemmWorker<'a> {
                 self.micro.run(a, b, &mut c[(i * mr * tile.stride + j * nr) * 4..], size, tile);
             }
         }
+    }
+}
+
+impl Drop for GemmWorker<'_> {
+    fn drop(&mut self) {
+        self.buffers.free().push((std::mem::take(&mut self.a), std::mem::take(&mut self.b)));
     }
 }
 

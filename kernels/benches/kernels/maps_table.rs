@@ -19,7 +19,7 @@ fn polynomial(terms: usize) -> Expr {
     for i in 0..terms {
         p = p.fma(&x2, &f(0.01 * (i as f32 + 1.0)));
     }
-    f(0.5) * x.clone() * (f(1.0) + p)
+    f(0.5) * x * (f(1.0) + p)
 }
 
 fn map(n: u32, finish: Expr) -> Program {
