@@ -132,6 +132,19 @@ fn common_shapes_are_exact() {
 }
 
 #[test]
+fn later_blocks_may_start_elsewhere_in_a_chunk() {
+    // 1,024 bytes make a chunk. Every third of 3,072: the first block spans 766 bytes of one chunk, the second begins at 768.
+    let sum = |at: &str| {
+        node(&format!(
+            "lockstep program 1 state s0 i8[3072] next s0 node n0 i32[] {{ fold [1024] chain from i32 0 operand 0 s0 i8[3072] at ({at})
+             body {{ v0 = load 0 v1 = acc v2 = add v0 v1 }} combine {{ v0 = acc v1 = rhs v2 = add v0 v1 }} finish {{ v0 = acc }} }}"
+        ))
+    };
+    assert_eq!(sum("k0*3"), (Ok(2), 2));
+    assert_eq!(sum("k0"), (Ok(1), 1), "four blocks in each chunk");
+}
+
+#[test]
 fn transposed_access_is_refused() {
     let column = product("[4]", "[512]", [("f32[512,512]", "(k0, o0)"), ("f32[512]", "(k0)")]);
     assert_eq!(column.0, Err(Rule::Chunks { got: 257 }));

@@ -24,6 +24,22 @@ fn a_recorder_reports_the_chunks_that_were_read() {
 }
 
 #[test]
+fn a_chunk_is_1024_bytes_of_any_type() {
+    for (dtype, per_chunk) in [(DType::I8, 1024u64), (DType::Bf16, 512), (DType::F32, 256), (DType::I32, 256)] {
+        let decl = TensorDecl { dtype, shape: vec![3_000] };
+        let values = Tensor::zeros(decl).unwrap();
+        let text = format!("{dtype}[3000] {{ operand 0 d0 {dtype}[3000] at (o0) finish {{ v0 = load 0 }} }}");
+        let node = node(&text, &[&values]);
+        for index in [0, per_chunk - 1, per_chunk, 2_999] {
+            let operands = [&values];
+            let mut recorder = Recorder::new(&node, operands.as_slice());
+            eval::unit(&node, &mut recorder, index, &Unit::Element);
+            assert_eq!(recorder.chunks, BTreeSet::from([(0, index / per_chunk)]), "{dtype}: {index}");
+        }
+    }
+}
+
+#[test]
 fn units_make_up_the_element() {
     let mut rng = Rng::new(21);
     let mut levels = BTreeSet::new();
