@@ -1,4 +1,5 @@
 //! `Float32.sol` against the machine's own IEEE arithmetic, at least a million cases for every operation.
+#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 mod common;
 

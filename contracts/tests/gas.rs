@@ -1,4 +1,5 @@
 //! Gas of the referee's parts, under Cancun's rules. Bounds fail the build; run with `--nocapture` for the table.
+#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 mod common;
 #[path = "common/witness.rs"]

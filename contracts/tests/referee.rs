@@ -1,4 +1,5 @@
 //! `Referee.sol` against the reference evaluator: random programs, every kind of unit, exactly the chunks that were read.
+#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 mod common;
 #[path = "common/witness.rs"]

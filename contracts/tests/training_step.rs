@@ -1,4 +1,5 @@
 //! `Referee.sol` against the reference evaluator on a real step: every unit of every node of the digits job.
+#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 mod common;
 #[path = "common/witness.rs"]

@@ -1,4 +1,5 @@
 //! The builder's errors: each names the node, the operator, what was expected and what was given.
+#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use lockstep_ir::{
     DType, Order, Source, Ty,

@@ -1,4 +1,5 @@
 //! `number` against the host, edge-heavy, and every rule of docs/protocol.md, section 1, by name.
+#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use lockstep_ir::{
     DType, number,

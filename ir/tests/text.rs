@@ -1,4 +1,5 @@
 //! The text form: exact round trip, and errors that say where and what.
+#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use lockstep_ir::{
     Node, Program,

@@ -1,4 +1,5 @@
 //! Wallets: development accounts, keystore files, backups.
+#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

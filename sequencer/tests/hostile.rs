@@ -1,4 +1,5 @@
 //! Requests that no honest client makes, and clients over WebSocket.
+#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use std::time::Duration;
 

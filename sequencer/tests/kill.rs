@@ -1,4 +1,5 @@
 //! A node that is killed loses nothing that a client was told.
+#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use std::{
     io::{BufRead, BufReader},

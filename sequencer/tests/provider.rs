@@ -1,4 +1,5 @@
 //! The node as an alloy provider sees it.
+#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use std::{collections::HashSet, time::Duration};
 
