@@ -45,7 +45,7 @@ const HARD: [u32; 16] = [
 fn every_instruction_has_a_bounded_cost() {
     let mut vm = Deployed::new(&ScalarVmHarness::DEPLOYED_BYTECODE);
     let mut gas = |code: &[Instr], loads: [u32; 3]| {
-        let mut frame = vec![0u32; 31];
+        let mut frame = [0u32; 31];
         frame[15..18].copy_from_slice(&loads);
         let frames: Vec<u8> = frame.iter().flat_map(|word| word.to_be_bytes()).collect();
         let call = ScalarVmHarness::batchCall { code: encode(code).into(), frames: frames.into() };

@@ -139,8 +139,7 @@ fn bad_jobs_are_refused_with_a_reason_and_the_next_good_one_is_done() {
     let referee = world.wait(stranger.chain().create("Referee", Referee::BYTECODE.clone())).unwrap();
     let bribed = requester.post(JobSpec { referee, ..good.clone() });
     let poor = requester.post(JobSpec { milestonePriceWei: 999, ..good.clone() });
-    let unserved =
-        requester.post(JobSpec { uri: "http://127.0.0.1:1".into(), programRoot: good.dataRoot, ..good });
+    let unserved = requester.post(JobSpec { uri: "http://127.0.0.1:1".into(), programRoot: good.dataRoot, ..good });
     let fine = requester.post(good);
 
     let mut says = |job_id, what: &str, words: &[&str]| {
