@@ -18,7 +18,9 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     }
     match args.first().map(String::as_str) {
         Some("kernels") => {
-            let words = [&["bench", "-p", "lockstep-kernels", "--bench", "kernels", "--"][..], &flags].concat();
+            let words =
+                [&["bench", "--profile", "release", "-p", "lockstep-kernels", "--bench", "kernels", "--"][..], &flags]
+                    .concat();
             cargo(&words, &[])
         }
         Some("market") => market(flags.contains(&"--json"), flags.contains(&"--quick")),
