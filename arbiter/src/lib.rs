@@ -26,7 +26,7 @@ use lockstep_sdk::{
     prepare::{Prepared, state_decls},
     report::Reporter,
     run::{Run, RunError},
-    work::{Next, Stop, drive, watch_numbered},
+    work::{Next, Stop, Worker, watch_numbered},
 };
 
 /// How an arbiter works.
@@ -39,6 +39,22 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self { poll_ms: 500 }
+    }
+}
+
+/// One dispute under the eyes of an arbiter.
+struct Case {
+    arbiter: Arbiter,
+    dispute_id: u64,
+}
+
+impl Worker for Case {
+    async fn look(&mut self) -> Result<Next, Error> {
+        self.arbiter.look(self.dispute_id).await
+    }
+
+    fn tell(&self, what: &'static str, why: String) {
+        self.arbiter.report.dispute(0, self.dispute_id, what, why);
     }
 }
 
@@ -66,16 +82,8 @@ impl Arbiter {
         self.client.chain().address()?;
         let poll = Duration::from_millis(self.config.poll_ms);
         let count = || self.client.dispute_count();
-        let work = |dispute_id| {
-            let (arbiter, stop) = (self.clone(), stop.clone());
-            async move {
-                let look = || arbiter.look(dispute_id);
-                if let Err(e) = drive(poll, &stop, look).await {
-                    arbiter.report.dispute(0, dispute_id, "gave up", e.to_string());
-                }
-            }
-        };
-        watch_numbered(poll, stop.clone(), count, work).await
+        watch_numbered(poll, stop, count, |dispute_id| Case { arbiter: self.clone(), dispute_id }).await;
+        Ok(())
     }
 
     async fn look(&self, dispute_id: u64) -> Result<Next, Error> {

@@ -29,7 +29,7 @@ use lockstep_sdk::{
     prepare::{Prepared, checkpoints, state_decls},
     report::Reporter,
     run::{Fault, Run},
-    work::{Next, Stop, drive, watch_numbered},
+    work::{Next, Stop, Worker, watch_numbered},
 };
 
 /// Steps that are timed before a job is taken.
@@ -80,11 +80,8 @@ impl Solver {
         self.client.chain().address()?;
         let poll = Duration::from_millis(self.config.poll_ms);
         let count = || self.client.job_count();
-        let work = |job_id| {
-            let (worker, stop) = (JobWorker::new(self.clone(), job_id), stop.clone());
-            async move { worker.run(poll, stop).await }
-        };
-        watch_numbered(poll, stop.clone(), count, work).await
+        watch_numbered(poll, stop, count, |job_id| JobWorker::new(self.clone(), job_id)).await;
+        Ok(())
     }
 }
 
@@ -97,24 +94,7 @@ struct JobWorker {
     told: Option<String>,
 }
 
-impl JobWorker {
-    fn new(solver: Solver, job_id: u64) -> Self {
-        Self { solver, job_id, prepared: None, run: None, told: None }
-    }
-
-    async fn run(self, poll: Duration, stop: Stop) {
-        let report = self.solver.report.clone();
-        let job_id = self.job_id;
-        let worker = Arc::new(tokio::sync::Mutex::new(self));
-        let look = || {
-            let worker = worker.clone();
-            async move { worker.lock().await.look().await }
-        };
-        if let Err(e) = drive(poll, &stop, look).await {
-            report.tell(job_id, "gave up", e.to_string());
-        }
-    }
-
+impl Worker for JobWorker {
     async fn look(&mut self) -> Result<Next, Error> {
         let job = self.solver.client.job(self.job_id).await?;
         let mine = job.solver == self.solver.client.chain().address()?;
@@ -127,6 +107,16 @@ impl JobWorker {
             }
             _ => Ok(Next::Done),
         }
+    }
+
+    fn tell(&self, what: &'static str, why: String) {
+        self.solver.report.tell(self.job_id, what, why);
+    }
+}
+
+impl JobWorker {
+    fn new(solver: Solver, job_id: u64) -> Self {
+        Self { solver, job_id, prepared: None, run: None, told: None }
     }
 
     /// Takes an open job if everything it names is right and it pays.

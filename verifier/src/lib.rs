@@ -26,7 +26,7 @@ use lockstep_sdk::{
     prepare::{Prepared, checkpoints, state_decls},
     report::Reporter,
     run::{Fault, Run},
-    work::{Next, Stop, drive, watch_numbered},
+    work::{Next, Stop, Worker, watch_numbered},
 };
 
 /// How a verifier works.
@@ -70,11 +70,8 @@ impl Verifier {
         self.client.chain().address()?;
         let poll = Duration::from_millis(self.config.poll_ms);
         let count = || self.client.job_count();
-        let work = |job_id| {
-            let (worker, stop) = (JobWatch::new(self.clone(), job_id), stop.clone());
-            async move { worker.run(poll, stop).await }
-        };
-        watch_numbered(poll, stop.clone(), count, work).await
+        watch_numbered(poll, stop, count, |job_id| JobWatch::new(self.clone(), job_id)).await;
+        Ok(())
     }
 }
 
@@ -88,24 +85,7 @@ struct JobWatch {
     dispute_id: Option<u64>,
 }
 
-impl JobWatch {
-    fn new(verifier: Verifier, job_id: u64) -> Self {
-        Self { verifier, job_id, prepared: None, run: None, checked: None, dispute_id: None }
-    }
-
-    async fn run(self, poll: Duration, stop: Stop) {
-        let report = self.verifier.report.clone();
-        let job_id = self.job_id;
-        let watch = Arc::new(tokio::sync::Mutex::new(self));
-        let look = || {
-            let watch = watch.clone();
-            async move { watch.lock().await.look().await }
-        };
-        if let Err(e) = drive(poll, &stop, look).await {
-            report.tell(job_id, "gave up", e.to_string());
-        }
-    }
-
+impl Worker for JobWatch {
     async fn look(&mut self) -> Result<Next, Error> {
         if let Some(dispute_id) = self.dispute_id {
             return self.challenge(dispute_id).await;
@@ -124,6 +104,16 @@ impl JobWatch {
             return Ok(Next::Wait);
         }
         self.check(&job).await
+    }
+
+    fn tell(&self, what: &'static str, why: String) {
+        self.verifier.report.tell(self.job_id, what, why);
+    }
+}
+
+impl JobWatch {
+    fn new(verifier: Verifier, job_id: u64) -> Self {
+        Self { verifier, job_id, prepared: None, run: None, checked: None, dispute_id: None }
     }
 
     /// After a restart: a dispute of our own is played on; another's is left to its challenger.
