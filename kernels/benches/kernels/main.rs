@@ -1,22 +1,28 @@
-//! Prints a table per kernel, with the peer measured in the same run. `cargo bench -p lockstep-kernels -- [gemm] [maps] [rows] [--quick]`.
+//! Measures kernels beside their peers and prints one record a line: `cargo xtask bench kernels` makes the table.
+//! `cargo bench -p lockstep-kernels --profile release -- [gemm] [maps] [rows] [--quick]` measures a part.
 #![allow(clippy::unwrap_used, reason = "a failed set-up ends a benchmark")]
 
-mod gemm_table;
-mod maps_table;
-mod timing;
+mod gemm;
+mod maps;
+mod peak;
+
+use lockstep_bench::Record;
+
+/// The suite of all records here.
+const SUITE: &str = "kernels";
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let quick = words.iter().any(|w| w == "--quick");
     let wanted = |name: &str| words.iter().all(|w| w.starts_with("--")) || words.iter().any(|w| w == name);
-    println!("{}\n", timing::machine());
+    let sink = &mut |record: Record| println!("{}", record.line());
     if wanted("gemm") {
-        gemm_table::print(quick);
+        gemm::run(quick, sink);
     }
     if wanted("maps") {
-        maps_table::print_maps(quick);
+        maps::run_maps(quick, sink);
     }
     if wanted("rows") {
-        maps_table::print_rows(quick);
+        maps::run_rows(quick, sink);
     }
 }

@@ -1,7 +1,8 @@
-//! Matrix products against the crates `gemm` and `matrixmultiply`.
+//! Matrix products in `f32` against the crates `gemm` and `matrixmultiply`.
 
 use std::{num::NonZeroUsize, time::Duration};
 
+use lockstep_bench::{Clock, Record, Samples, interleaved};
 use lockstep_ir::{
     DType, Order, Program, Tensor,
     build::{NodeBuilder, ProgramBuilder, TensorRef, k, o},
@@ -9,7 +10,7 @@ use lockstep_ir::{
 };
 use lockstep_kernels::{Options, Plan, testing::Rng};
 
-use crate::timing::{self, Clock, best};
+use crate::{SUITE, peak::fma_peak};
 
 /// Which factors lie transposed: `B` in NT, `A` in TN.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,8 +69,8 @@ fn strides(transposed: bool, rows: u32, columns: u32) -> (isize, isize) {
     if transposed { (1, rows as isize) } else { (columns as isize, 1) }
 }
 
-/// Seconds of ours, `gemm`'s and `matrixmultiply`'s.
-fn measure(layout: Layout, shape: (u32, u32, u32), threads: usize, budget: Duration) -> Vec<f64> {
+/// Ours, then `gemm`, then `matrixmultiply`.
+fn measure(layout: Layout, shape: (u32, u32, u32), threads: usize, budget: Duration) -> Samples {
     let (m, n, depth) = shape;
     let program = product(layout, shape);
     let plan = Plan::with(&program, Options { threads: NonZeroUsize::new(threads), ..Options::default() }).unwrap();
@@ -89,28 +90,9 @@ fn measure(layout: Layout, shape: (u32, u32, u32), threads: usize, budget: Durat
     #[allow(unsafe_code, reason = "the peers take pointers")]
     // SAFETY: the strides address the whole of each slice and no more.
     let mut gemm_crate = || unsafe {
-        let (c, a, b) = (c1.as_mut_ptr(), a.as_ptr(), b.as_ptr());
-        gemm::gemm(
-            ms,
-            ns,
-            ks,
-            c,
-            1,
-            ns as isize,
-            false,
-            a,
-            a_column,
-            a_row,
-            b,
-            b_column,
-            b_row,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            parallel,
-        );
+        let (c, c_row, a, b) = (c1.as_mut_ptr(), ns as isize, a.as_ptr(), b.as_ptr());
+        let (x, y) = ((a_column, a_row), (b_column, b_row));
+        gemm::gemm(ms, ns, ks, c, 1, c_row, false, a, x.0, x.1, b, y.0, y.1, 0.0, 1.0, false, false, false, parallel);
     };
     #[allow(unsafe_code, reason = "the peers take pointers")]
     // SAFETY: as above.
@@ -118,39 +100,41 @@ fn measure(layout: Layout, shape: (u32, u32, u32), threads: usize, budget: Durat
         let (c, a, b) = (c2.as_mut_ptr(), a.as_ptr(), b.as_ptr());
         matrixmultiply::sgemm(ms, ks, ns, 1.0, a, a_row, a_column, b, b_row, b_column, 0.0, c, ns as isize, 1);
     };
-    let clock = if threads == 1 { Clock::Thread } else { Clock::Wall };
-    best(clock, &mut [&mut ours, &mut gemm_crate, &mut matrixmultiply_crate], budget)
+    if threads == 1 {
+        interleaved(Clock::Thread, &mut [&mut ours, &mut gemm_crate, &mut matrixmultiply_crate], budget)
+    } else {
+        // matrixmultiply is built without threads.
+        interleaved(Clock::Wall, &mut [&mut ours, &mut gemm_crate], budget)
+    }
 }
 
-/// The table. `matrixmultiply` is built without threads: it is compared on one thread only.
-pub(crate) fn print(quick: bool) {
+/// GFLOP/s of every shape in every layout, each against the better peer, and their geometric means.
+pub(crate) fn run(quick: bool, sink: &mut dyn FnMut(Record)) {
     let budget = Duration::from_millis(if quick { 300 } else { 2_000 });
-    println!("## gemm f32, GFLOP/s (step of a program; best of several)\n");
-    println!("FMA peak of one thread, registers only: {:.1} GFLOP/s\n", timing::fma_peak());
-    println!(
-        "| layout | m × n × k | threads | ours | gemm | matrixmultiply | ours / better |\n|---|---|---|---|---|---|---|"
-    );
+    let peak = fma_peak();
+    sink(Record::new(SUITE, "multiply-adds in registers only, 1 thread", "GFLOP/s", peak));
     for threads in [1, 2] {
+        let on = if threads == 1 { "1 thread" } else { "2 threads" };
         for (layout, name) in [(Layout::Nn, "NN"), (Layout::Nt, "NT"), (Layout::Tn, "TN")] {
             let mut logs = Vec::new();
-            for &shape in if quick { &SHAPES[..2] } else { &SHAPES[..] } {
-                let seconds = measure(layout, shape, threads, budget);
+            for &shape in if quick { &SHAPES[..3] } else { &SHAPES[..] } {
+                let samples = measure(layout, shape, threads, budget);
                 let (m, n, k) = shape;
-                let flops = 2.0 * f64::from(m) * f64::from(n) * f64::from(k);
-                let rate: Vec<f64> = seconds.iter().map(|s| flops / s / 1e9).collect();
-                let peer = if threads == 1 { rate[1].max(rate[2]) } else { rate[1] };
-                let other = if threads == 1 { format!("{:.1}", rate[2]) } else { "–".into() };
-                logs.push((rate[0] / peer).ln());
-                println!(
-                    "| {name} | {m} × {n} × {k} | {threads} | {:.1} | {:.1} | {other} | {:.2} |",
-                    rate[0],
-                    rate[1],
-                    rate[0] / peer
+                let rate = |seconds: f64| 2.0 * f64::from(m) * f64::from(n) * f64::from(k) / seconds / 1e9;
+                let second = threads == 1 && samples.best(2) < samples.best(1);
+                let (peer, peer_name) = if second { (2, "matrixmultiply") } else { (1, "gemm") };
+                let ratio = samples.ratio(0, peer);
+                logs.push(ratio.ln());
+                let case = format!("gemm f32 {name} {m} × {n} × {k}, {on}");
+                sink(
+                    Record::new(SUITE, case, "GFLOP/s", rate(samples.best(0)))
+                        .against(peer_name, rate(samples.best(peer)), ratio)
+                        .of_limit(peak * threads as f64),
                 );
             }
             let mean = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
-            println!("| {name} | geometric mean | {threads} | | | | **{mean:.2}** |");
+            let case = format!("gemm f32 {name}, geometric mean, {on}");
+            sink(Record::new(SUITE, case, "times the better peer", mean).of_limit(1.0));
         }
     }
-    println!();
 }

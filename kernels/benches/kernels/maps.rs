@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
+use lockstep_bench::{Clock, Record, interleaved};
 use lockstep_ir::{
     DType, Order, Program, Tensor,
     build::{NodeBuilder, ProgramBuilder, k, o},
@@ -9,7 +10,7 @@ use lockstep_ir::{
 };
 use lockstep_kernels::{Options, Plan};
 
-use crate::timing::{Clock, best};
+use crate::SUITE;
 
 /// `0.5·x·(1 + p(x))` with a polynomial of this many terms: two instructions each.
 fn polynomial(terms: usize) -> Expr {
@@ -67,11 +68,9 @@ fn by_hand(x: &[f32], y: &mut [f32], terms: usize, c: &[f32; 64]) {
     fused(x, y, terms, c);
 }
 
-pub(crate) fn print_maps(quick: bool) {
+/// Nanoseconds per element of elementwise programs, in cache and out of it.
+pub(crate) fn run_maps(quick: bool, sink: &mut dyn FnMut(Record)) {
     let budget = Duration::from_millis(if quick { 200 } else { 1_000 });
-    println!(
-        "## Elementwise, ns per element, one thread\n\n| instructions | elements | ours | fused loop | ours / loop |\n|---|---|---|---|---|"
-    );
     for terms in [8, 28] {
         for n in [16_384u32, 16_777_216] {
             let program = map(n, polynomial(terms));
@@ -89,20 +88,25 @@ pub(crate) fn print_maps(quick: bool) {
                 by_hand(&values, &mut y, terms, &c);
                 std::hint::black_box(y);
             };
-            let t = best(Clock::Thread, &mut [&mut ours, &mut hand], budget);
+            let samples = interleaved(Clock::Thread, &mut [&mut ours, &mut hand], budget);
             let ns = |s: f64| s * 1e9 / f64::from(n);
             let count = program.nodes[0].finish.iter().filter(|i| i.args().count() > 0).count();
-            println!("| {count} | {n} | {:.3} | {:.3} | {:.2} |", ns(t[0]), ns(t[1]), t[0] / t[1]);
+            sink(
+                Record::new(
+                    SUITE,
+                    format!("map of {count} instructions, {n} elements"),
+                    "ns/element",
+                    ns(samples.best(0)),
+                )
+                .against("loop fused by hand", ns(samples.best(1)), samples.ratio(0, 1)),
+            );
         }
     }
-    println!();
 }
 
-pub(crate) fn print_rows(quick: bool) {
+/// GB/s of row sums in lanes order.
+pub(crate) fn run_rows(quick: bool, sink: &mut dyn FnMut(Record)) {
     let budget = Duration::from_millis(if quick { 200 } else { 1_000 });
-    println!(
-        "## Row sums, lanes order, GB/s, one thread\n\n| rows × columns | ours | plain read | ours / read |\n|---|---|---|---|"
-    );
     for (rows, columns) in [(512u32, 768u32), (16_384, 768), (64, 50_257)] {
         let mut p = ProgramBuilder::new();
         let s = p.state(DType::F32, &[rows]);
@@ -127,9 +131,12 @@ pub(crate) fn print_rows(quick: bool) {
         let mut read = || {
             std::hint::black_box(words.iter().fold(0, |a, &w| a ^ w));
         };
-        let t = best(Clock::Thread, &mut [&mut ours, &mut read], budget);
+        let samples = interleaved(Clock::Thread, &mut [&mut ours, &mut read], budget);
         let rate = |s: f64| f64::from(rows) * f64::from(columns) * 4.0 / s / 1e9;
-        println!("| {rows} × {columns} | {:.1} | {:.1} | {:.2} |", rate(t[0]), rate(t[1]), t[1] / t[0]);
+        sink(Record::new(SUITE, format!("row sums of {rows} × {columns}"), "GB/s", rate(samples.best(0))).against(
+            "plain read",
+            rate(samples.best(1)),
+            samples.ratio(0, 1),
+        ));
     }
-    println!();
 }

@@ -1,0 +1,136 @@
+//! Timing of contenders side by side.
+
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+/// What the numbers were taken on.
+#[must_use]
+pub fn machine() -> String {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model =
+        cpu.lines().find_map(|l| l.strip_prefix("model name")).map_or("?", |l| l.trim_start_matches([' ', '\t', ':']));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{model}, {threads} threads")
+}
+
+/// Which clock a measurement uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Clock {
+    /// Time on the wall: for several threads.
+    Wall,
+    /// Time that this thread ran: for one thread, on a machine that does other things too. The wall's where there is no such clock.
+    Thread,
+}
+
+impl Clock {
+    fn now(self) -> f64 {
+        #[cfg(target_os = "linux")]
+        if self == Self::Thread {
+            let ran = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+            return ran.tv_sec as f64 + ran.tv_nsec as f64 * 1e-9;
+        }
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed().as_secs_f64()
+    }
+}
+
+/// Seconds of one run of each contender, round by round.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    /// By contender, then by round.
+    seconds: Vec<Vec<f64>>,
+}
+
+impl Samples {
+    /// The shortest time of a contender: what it can do when nothing disturbs it.
+    #[must_use]
+    pub fn best(&self, contender: usize) -> f64 {
+        self.seconds[contender].iter().copied().fold(f64::INFINITY, f64::min)
+    }
+
+    /// The median time of a contender.
+    #[must_use]
+    pub fn median(&self, contender: usize) -> f64 {
+        median(self.seconds[contender].clone())
+    }
+
+    /// How many times faster `ours` is than `peer`: the median over the rounds, in each of which both ran one after the other.
+    #[must_use]
+    pub fn ratio(&self, ours: usize, peer: usize) -> f64 {
+        median(self.seconds[peer].iter().zip(&self.seconds[ours]).map(|(peer, ours)| peer / ours).collect())
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 0 => (values[middle - 1] + values[middle]) / 2.0,
+        _ => values[middle],
+    }
+}
+
+/// Shortest time that is measured; a contender that is faster runs several times.
+const SHORTEST_S: f64 = 2e-3;
+/// Rounds at least, however long they take.
+const MIN_ROUNDS: usize = 5;
+
+/// Runs the contenders in turns until `budget` is spent, each round beginning with another one.
+pub fn interleaved(clock: Clock, contenders: &mut [&mut dyn FnMut()], budget: Duration) -> Samples {
+    let repeats: Vec<u32> = contenders
+        .iter_mut()
+        .map(|run| {
+            run();
+            let start = Instant::now();
+            run();
+            (SHORTEST_S / start.elapsed().as_secs_f64().max(1e-9)).ceil().clamp(1.0, 1e6) as u32
+        })
+        .collect();
+    let mut seconds = vec![Vec::new(); contenders.len()];
+    let start = Instant::now();
+    let mut round = 0;
+    while round < MIN_ROUNDS || start.elapsed() < budget {
+        for turn in 0..contenders.len() {
+            let i = (turn + round) % contenders.len();
+            let start = clock.now();
+            for _ in 0..repeats[i] {
+                contenders[i]();
+            }
+            seconds[i].push((clock.now() - start) / f64::from(repeats[i]));
+        }
+        round += 1;
+    }
+    Samples { seconds }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_paired_ratios() {
+        let samples = Samples { seconds: vec![vec![1.0, 2.0, 4.0], vec![2.0, 3.0, 12.0]] };
+        assert_eq!((samples.best(0), samples.median(0), samples.best(1)), (1.0, 2.0, 2.0));
+        assert_eq!(samples.ratio(0, 1), 2.0);
+        assert_eq!(median(vec![1.0, 3.0]), 2.0);
+        assert!(median(vec![]).is_nan());
+    }
+
+    #[test]
+    fn contenders_run_equally_often_and_take_time() {
+        let spin = |n: u64| {
+            move || {
+                std::hint::black_box((0..n).fold(1u64, |a, x| std::hint::black_box(a ^ x)));
+            }
+        };
+        let (mut short, mut long) = (spin(100_000), spin(1_000_000));
+        for clock in [Clock::Wall, Clock::Thread] {
+            let samples = interleaved(clock, &mut [&mut short, &mut long], Duration::from_millis(10));
+            assert_eq!(samples.seconds[0].len(), samples.seconds[1].len());
+            assert!(samples.best(0) > 0.0 && samples.ratio(0, 1) > 2.0, "{samples:?}");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Kernels and commitments: programs of their own, which print their records as lines of JSON.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use lockstep_bench::Record;
+
+use super::Sink;
+use crate::contracts::workspace_root;
+
+pub(super) const NOTES: &str = "Contenders take turns in the same process; `ours` and `peer` are their best times (of a thread's own \
+                                time, where one thread runs), `ratio` is the median over the rounds.";
+
+/// Package and benchmark.
+const PROGRAMS: [(&str, &str); 1] = [("lockstep-kernels", "kernels")];
+
+pub(super) fn run(quick: bool, sink: Sink<'_>) -> Result<(), String> {
+    PROGRAMS.iter().try_for_each(|(package, bench)| program(package, bench, quick, sink))
+}
+
+/// Runs `cargo bench` and takes the records that it prints.
+fn program(package: &str, bench: &str, quick: bool, sink: Sink<'_>) -> Result<(), String> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["bench", "--quiet", "--profile", "release", "-p", package, "--bench", bench, "--"]);
+    command.args(quick.then_some("--quick")).current_dir(workspace_root()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| format!("cargo cannot be started: {e}"))?;
+    let lines = child.stdout.take().map(|out| BufReader::new(out).lines());
+    for line in lines.into_iter().flatten() {
+        let line = line.map_err(|e| format!("cannot read what {bench} prints: {e}"))?;
+        if line.starts_with('{') {
+            sink(line.parse::<Record>().map_err(|e| format!("{bench} printed a line that is no record: {e}: {line}"))?);
+        }
+    }
+    let status = child.wait().map_err(|e| format!("{bench} was lost: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("the benchmark {bench} of {package} failed: {status}")) }
+}
