@@ -478,83 +478,94 @@ library Float32 {
 
     /// `a * b`, whatever they are.
     function mulSlow(uint256 a, uint256 b) private pure returns (uint256) {
+        (uint256 m, uint256 n, uint256 e, bool special) = unpackTwo(a, b);
+        if (special) return mulSpecial(a & MAGNITUDE, b & MAGNITUDE, (a ^ b) & SIGN);
         unchecked {
-            uint256 sign = (a ^ b) & SIGN;
-            a &= MAGNITUDE;
-            b &= MAGNITUDE;
-            if (a >= INF || b >= INF) {
-                if (a > INF || b > INF || a == 0 || b == 0) return NAN;
-                return sign | INF;
-            }
-            if (a == 0 || b == 0) return sign;
-            (uint256 m, uint256 e) = unpack(a);
-            (uint256 n, uint256 f) = unpack(b);
-            return round(sign, m * n << 64, e + f - 237);
+            return round((a ^ b) & SIGN, m * n << 64, (e & 0xffff) + (e >> 16) - 237);
         }
     }
 
     /// `a / b`, whatever they are.
     function divSlow(uint256 a, uint256 b) private pure returns (uint256) {
+        (uint256 m, uint256 n, uint256 e, bool special) = unpackTwo(a, b);
+        if (special) return divSpecial(a & MAGNITUDE, b & MAGNITUDE, (a ^ b) & SIGN);
+        assembly ("memory-safe") {
+            m := shl(64, m)
+            m := or(shl(1, div(m, n)), gt(mod(m, n), 0))
+        }
         unchecked {
-            uint256 sign = (a ^ b) & SIGN;
-            a &= MAGNITUDE;
-            b &= MAGNITUDE;
-            if (a >= INF || b >= INF) {
-                if (a > INF || b > INF || a == b) return NAN;
-                return a == INF ? sign | INF : sign;
-            }
-            if (b == 0) return a == 0 ? NAN : sign | INF;
-            if (a == 0) return sign;
-            (uint256 m, uint256 e) = unpack(a);
-            (uint256 n, uint256 f) = unpack(b);
-            assembly ("memory-safe") {
-                m := shl(64, m)
-                m := or(shl(1, div(m, n)), gt(mod(m, n), 0))
-            }
-            return round(sign, m, e + 62 - f);
+            return round((a ^ b) & SIGN, m, (e & 0xffff) + 62 - (e >> 16));
         }
     }
 
     /// `a * b + c`, whatever they are.
     function fmaSlow(uint256 a, uint256 b, uint256 c) private pure returns (uint256) {
-        unchecked {
-            uint256 sign = (a ^ b) & SIGN;
-            a &= MAGNITUDE;
-            b &= MAGNITUDE;
-            if (a >= INF || b >= INF || c & MAGNITUDE >= INF) {
-                if (a > INF || b > INF || isNan(c)) return NAN;
-                if (a < INF && b < INF) return c;
-                return a == 0 || b == 0 || c == (sign ^ SIGN) | INF ? NAN : sign | INF;
-            }
-            if (a == 0 || b == 0) return c & MAGNITUDE != 0 ? c : c & sign;
-            (uint256 product, uint256 e) = unpack(a);
-            (a, b) = unpack(b);
-            product = product * a << 80;
-            e += b;
-            (a, b) = unpack(c & MAGNITUDE);
+        (uint256 m, uint256 n, uint256 e, bool special) = unpackTwo(a, b);
+        if (special || c & INF == INF) return fmaSpecial(a & MAGNITUDE, b & MAGNITUDE, c, (a ^ b) & SIGN);
+        assembly ("memory-safe") {
+            m := shl(80, mul(m, n))
+            e := add(and(e, 0xffff), shr(16, e))
+            b := xor(a, b)
             // The frame: the product starts at bit 80, `c` at bit `shift` = 80 + its exponent less the product's. Too far apart
             // to touch, 80 bits below or 64 above are as good as any distance.
-            uint256 shift = b + 230 - e;
-            if (shift > 144) {
-                if (int256(shift) < 0) {
-                    shift = 0;
-                } else {
-                    shift = 144;
-                    e = b + 86;
+            n := and(shr(23, c), 0xff)
+            a := or(and(c, 0x7fffff), shl(23, gt(n, 0)))
+            n := add(n, iszero(n))
+            let shift := sub(add(n, 230), e)
+            if gt(shift, 144) {
+                switch slt(shift, 0)
+                case 1 { shift := 0 }
+                default {
+                    shift := 144
+                    e := add(n, 86)
                 }
             }
-            a <<= shift;
-            if ((c & SIGN) == sign) {
-                product += a;
-            } else {
-                product -= a;
-                if (int256(product) < 0) {
-                    product = 0 - product;
-                    sign ^= SIGN;
-                }
+            m := add(m, mul(sub(1, shl(1, shr(31, xor(b, c)))), shl(shift, a)))
+            if slt(m, 0) {
+                m := sub(0, m)
+                b := not(b)
             }
-            return product == 0 ? 0 : round(sign, product, e - 253);
         }
+        unchecked {
+            return m == 0 ? 0 : round(b & SIGN, m, e - 253);
+        }
+    }
+
+    /// Significands of two values and their exponents (`b`'s in the upper bits); `special` if one is zero, infinite or NaN.
+    function unpackTwo(uint256 a, uint256 b) private pure returns (uint256 m, uint256 n, uint256 e, bool special) {
+        assembly ("memory-safe") {
+            e := and(shr(23, a), 0xff)
+            let f := and(shr(23, b), 0xff)
+            // a subnormal has no hidden bit and exponent 1
+            m := or(and(a, 0x7fffff), shl(23, gt(e, 0)))
+            n := or(and(b, 0x7fffff), shl(23, gt(f, 0)))
+            special := iszero(mul(mul(m, n), mul(sub(e, 255), sub(f, 255))))
+            e := or(add(e, iszero(e)), shl(16, add(f, iszero(f))))
+        }
+    }
+
+    /// `a * b` of magnitudes of which one is zero, infinite or NaN.
+    function mulSpecial(uint256 a, uint256 b, uint256 sign) private pure returns (uint256) {
+        if (a > INF || b > INF) return NAN;
+        if (a == INF || b == INF) return a == 0 || b == 0 ? NAN : sign | INF;
+        return sign;
+    }
+
+    /// `a / b` of magnitudes of which one is zero, infinite or NaN.
+    function divSpecial(uint256 a, uint256 b, uint256 sign) private pure returns (uint256) {
+        if (a > INF || b > INF) return NAN;
+        if (a == INF) return b == INF ? NAN : sign | INF;
+        if (b == INF) return sign;
+        if (b == 0) return a == 0 ? NAN : sign | INF;
+        return sign;
+    }
+
+    /// `a * b + c` of magnitudes `a`, `b`, of which one is zero, infinite or NaN, or `c` is infinite or NaN.
+    function fmaSpecial(uint256 a, uint256 b, uint256 c, uint256 sign) private pure returns (uint256) {
+        if (a > INF || b > INF || isNan(c)) return NAN;
+        if (a == INF || b == INF) return a == 0 || b == 0 || c == (sign ^ SIGN) | INF ? NAN : sign | INF;
+        // c is infinite, or the product is zero
+        return c & MAGNITUDE != 0 ? c : c & sign;
     }
 
     /// Integer part of a positive finite value below 2^32.
