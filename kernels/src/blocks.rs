@@ -11,8 +11,10 @@ use lockstep_ir::{
 };
 
 use crate::{
+    Error,
     access::{Address, BLOCK, Places, row_major},
     code::{Code, NEXT, Registers, WIDTH},
+    compile::{Assembly, Input, MapKernel, Part, Shape, Target},
     memory::Pattern,
 };
 
@@ -30,6 +32,8 @@ pub(crate) struct Blocks {
     pub(crate) patterns: Vec<Option<Pattern>>,
     /// Blocks do not cross rows of the merged domain, for operands then have simpler patterns.
     pub(crate) cut_rows: bool,
+    /// `finish` as machine code, where the machine has what it takes.
+    pub(crate) map: Option<MapKernel>,
     /// Operations per output element, for deciding how many threads are worth it.
     pub(crate) work: u64,
 }
@@ -80,7 +84,19 @@ impl Blocks {
         let cut_rows = irregular && places.domain.last().is_some_and(|&n| n >= LONG_ROW);
         let per_fold = node.fold.as_ref().map_or(0, |f| node.fold_length() * code_work(&f.body));
         let work = per_fold + code_work(&node.finish);
-        Self { places, registers, fold, finish, out: node.out.dtype, coords, patterns, cut_rows, work }
+        Self { places, registers, fold, finish, out: node.out.dtype, coords, patterns, cut_rows, map: None, work }
+    }
+
+    /// Makes machine code for the node.
+    ///
+    /// # Errors
+    /// The assembler refuses an instruction.
+    pub(crate) fn compile(&mut self, node: &Node, target: Target, assembly: &mut Assembly) -> Result<(), Error> {
+        let shape = Shape { places: &self.places, patterns: &self.patterns, cut_rows: self.cut_rows };
+        let loads = (0..node.operands.len()).map(Input::Operand).collect();
+        let part = Part { code: &node.finish, loads, dtype: self.out, stored: true };
+        self.map = Some(MapKernel::new(target, assembly, &shape, &[part])?);
+        Ok(())
     }
 
     /// Elements from `first` that are evaluated together, at most `limit`.

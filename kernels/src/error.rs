@@ -57,4 +57,16 @@ pub enum Error {
         /// Size of the output.
         bytes: u64,
     },
+    /// The system gives no memory for machine code, or refuses to make it executable. Allow it, or set `LOCKSTEP_ISA=portable`, which
+    /// needs none and is slower.
+    #[error("cannot make {bytes} bytes of machine code executable: {reason}; allow it, or set LOCKSTEP_ISA=portable")]
+    Executable {
+        /// Size of the code.
+        bytes: usize,
+        /// What the system says.
+        reason: String,
+    },
+    /// Machine code cannot be made for a program: a fault of this crate. Report it, and set `LOCKSTEP_ISA=portable` until it is mended.
+    #[error("machine code cannot be made: {0}; please report this, and set LOCKSTEP_ISA=portable meanwhile")]
+    Assembler(String),
 }

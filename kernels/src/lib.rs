@@ -52,6 +52,7 @@
 mod access;
 mod blocks;
 mod code;
+mod compile;
 mod elide;
 mod error;
 mod gemm;
@@ -60,6 +61,7 @@ mod levels;
 mod memory;
 mod parallel;
 mod plan;
+mod segments;
 mod tables;
 #[doc(hidden)]
 pub mod testing;

@@ -13,6 +13,7 @@ use lockstep_ir::{Node, Program, Source, Tensor, TensorDecl, types::shape_text};
 use crate::{
     Error, Isa,
     blocks::Blocks,
+    compile::{Assembly, Target},
     elide::elide,
     gemm::{Buffers, Gemm, GemmWorker, Micro},
     isa::check_control_word,
@@ -31,6 +32,9 @@ pub struct Options {
     /// For tests: use all threads even where that is slower.
     #[doc(hidden)]
     pub split_small: bool,
+    /// For tests: evaluate scalar programs, where machine code would run.
+    #[doc(hidden)]
+    pub interpret: bool,
 }
 
 /// One node, ready to run.
@@ -86,9 +90,14 @@ impl Plan {
         let isa = options.isa.map_or_else(Isa::detect, Isa::require)?;
         let threads = options.threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
         let micro = Micro::new(isa);
-        let (nodes, peak_bytes) = schedule(program, &vec![true; program.nodes.len()], micro);
+        let mut compiler =
+            Compiler { micro, target: Target::new(isa).filter(|_| !options.interpret), assembly: Assembly::default() };
+        let (nodes, peak_bytes) = compiler.schedule(program, &vec![true; program.nodes.len()])?;
         let short = elide(program, |node| node.fold.is_none() || micro.is_some() && is_gemm(node))
-            .map(|e| schedule(&e.program, &e.needed, micro).0);
+            .map(|e| compiler.schedule(&e.program, &e.needed))
+            .transpose()?
+            .map(|(nodes, _)| nodes);
+        compiler.assembly.seal()?;
         let state = program.state.iter().map(|s| (s.decl.clone(), s.next)).collect();
         Ok(Self {
             nodes,
@@ -267,17 +276,29 @@ fn is_gemm(node: &Node) -> bool {
     Gemm::find(node, &Blocks::new(node)).is_some()
 }
 
-/// The `needed` nodes, compiled, and the most memory that they need at once.
-fn schedule(program: &Program, needed: &[bool], micro: Option<Micro>) -> (Vec<Planned>, u64) {
-    let Lifetimes { release, reuse, peak_bytes } = Lifetimes::new(program, needed);
-    let all = program.nodes.iter().enumerate().zip(release.into_iter().zip(reuse));
-    let plans = all.filter(|((i, _), _)| needed[*i]).map(|((number, node), (release, reuse))| {
-        let kernel = Blocks::new(node);
-        let gemm = micro.and_then(|micro| Some((Gemm::find(node, &kernel)?, micro)));
-        let sources = node.operands.iter().map(|o| o.source).collect();
-        Planned { number, out: node.out.clone(), sources, kernel, gemm, release, reuse }
-    });
-    (plans.collect(), peak_bytes)
+/// Makes nodes ready to run.
+struct Compiler {
+    micro: Option<Micro>,
+    target: Option<Target>,
+    assembly: Assembly,
+}
+
+impl Compiler {
+    /// The `needed` nodes, compiled, and the most memory that they need at once.
+    fn schedule(&mut self, program: &Program, needed: &[bool]) -> Result<(Vec<Planned>, u64), Error> {
+        let Lifetimes { release, reuse, peak_bytes } = Lifetimes::new(program, needed);
+        let all = program.nodes.iter().enumerate().zip(release.into_iter().zip(reuse));
+        let plans = all.filter(|((i, _), _)| needed[*i]).map(|((number, node), (release, reuse))| {
+            let mut kernel = Blocks::new(node);
+            if let Some(target) = self.target {
+                kernel.compile(node, target, &mut self.assembly)?;
+            }
+            let gemm = self.micro.and_then(|micro| Some((Gemm::find(node, &kernel)?, micro)));
+            let sources = node.operands.iter().map(|o| o.source).collect();
+            Ok(Planned { number, out: node.out.clone(), sources, kernel, gemm, release, reuse })
+        });
+        Ok((plans.collect::<Result<_, Error>>()?, peak_bytes))
+    }
 }
 
 /// How long each output lives, and which memory is used again.

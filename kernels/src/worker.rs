@@ -9,25 +9,27 @@ use crate::{
     code::{ACC, Code, NEXT, RHS, Reg, WIDTH},
     levels::Levels,
     memory::{self, Lanes, Load, LoadActive, LoadInside, Pattern, with_elements},
+    segments::Scratch,
     tables::{Position, Table, dot, place_lanes},
     vector,
 };
 
 /// State of one thread while it evaluates one node.
 pub(crate) struct Worker<'a> {
-    node: &'a Blocks,
+    pub(crate) node: &'a Blocks,
     isa: Isa,
-    operands: &'a [&'a [u8]],
-    regs: Vec<Reg>,
+    pub(crate) operands: &'a [&'a [u8]],
+    pub(crate) regs: Vec<Reg>,
     tables: Vec<Table>,
     position: Position,
     active: Reg,
     /// Set when `active` leaves out some lane.
-    masked: bool,
-    first: u64,
-    outputs: usize,
+    pub(crate) masked: bool,
+    pub(crate) first: u64,
+    pub(crate) outputs: usize,
     /// Lanes per output.
-    sub: usize,
+    pub(crate) sub: usize,
+    pub(crate) scratch: Scratch,
 }
 
 impl<'a> Worker<'a> {
@@ -39,13 +41,29 @@ impl<'a> Worker<'a> {
         let tables = node.places.operands.iter().map(|p| Table::new(&p.address)).collect();
         let position = Position::default();
         let active = Reg([1; WIDTH]);
-        Self { node, isa, operands, regs, tables, position, active, masked: false, first: 0, outputs: 0, sub: 1 }
+        Self {
+            node,
+            isa,
+            operands,
+            regs,
+            tables,
+            position,
+            active,
+            masked: false,
+            first: 0,
+            outputs: 0,
+            sub: 1,
+            scratch: Scratch::default(),
+        }
     }
 
     /// Evaluates the elements from `first` on that `out` has room for.
     pub(crate) fn evaluate(&mut self, first: u64, out: &mut [u8]) {
         let size = self.node.out.size();
         let end = first + (out.len() / size) as u64;
+        if let (Some(map), None) = (&self.node.map, &self.node.fold) {
+            return self.run_map(map, first, end - first, &mut [out]);
+        }
         let mut at = first;
         let mut rest = out;
         while at < end {
@@ -72,6 +90,9 @@ impl<'a> Worker<'a> {
     }
 
     fn finish(&mut self, first: u64, n: usize, out: &mut [u8]) {
+        if let Some(map) = &self.node.map {
+            return self.run_map(map, first, n as u64, &mut [out]);
+        }
         if (self.first, self.outputs) != (first, n) || self.sub != 1 {
             self.start_outputs(first, n);
             self.start_lanes(1);
@@ -215,7 +236,7 @@ impl<'a> Worker<'a> {
     // --- Where things are -------------------------------------------------------------------------------------------------
 
     /// The lanes now belong to these output elements.
-    fn start_outputs(&mut self, first: u64, outputs: usize) {
+    pub(crate) fn start_outputs(&mut self, first: u64, outputs: usize) {
         (self.first, self.outputs) = (first, outputs);
         let sizes = &self.node.places.domain;
         for (i, (place, table)) in self.node.places.operands.iter().zip(&mut self.tables).enumerate() {
@@ -236,7 +257,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Every output now has `sub` lanes.
-    fn start_lanes(&mut self, sub: usize) {
+    pub(crate) fn start_lanes(&mut self, sub: usize) {
         self.sub = sub;
         self.tables.iter_mut().for_each(|t| t.lanes.clear());
         let sizes = &self.node.places.domain;
@@ -251,7 +272,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Sub-lane `s` of every output is now at fold position `k(s)`.
-    fn start_position(&mut self, sub: usize, k: impl Fn(usize) -> u64) {
+    pub(crate) fn start_position(&mut self, sub: usize, k: impl Fn(usize) -> u64) {
         let p = &mut self.position;
         p.stamp += 1;
         p.k.clear();
@@ -296,7 +317,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn load(&mut self, operand: usize, dst: &mut [u32]) {
+    pub(crate) fn load(&mut self, operand: usize, dst: &mut [u32]) {
         let place = &self.node.places.operands[operand];
         let bytes = self.operands[operand];
         if self.test(operand, dst.len()) {

@@ -92,7 +92,8 @@ fn compare(seed: u64, p: &Program) {
     let expected: &Tensor = &eval::step(p, &state, &data).unwrap().trace[0];
     for isa in Isa::ALL.into_iter().filter(|i| i.is_available()) {
         for threads in [1, 2] {
-            let options = Options { isa: Some(isa), threads: NonZeroUsize::new(threads), split_small: true };
+            let options =
+                Options { isa: Some(isa), threads: NonZeroUsize::new(threads), split_small: true, interpret: false };
             let plan = Plan::with(p, options).unwrap();
             if isa != Isa::Portable && p.nodes[0].fold_length() > 1 && p.nodes[0].domain.iter().skip(1).all(|&n| n > 1)
             {

@@ -9,21 +9,22 @@ use lockstep_kernels::{
     testing::{Rng, Size, inputs, program},
 };
 
+/// Every instruction set, with machine code and without.
+fn paths() -> impl Iterator<Item = (Isa, bool)> {
+    let there = Isa::ALL.into_iter().filter(|i| i.is_available());
+    there.flat_map(|isa| [(isa, false), (isa, true)]).filter(|&path| path != (Isa::Portable, true))
+}
+
 fn compare(seed: u64, p: &Program, state: &[Tensor], data: &[Tensor]) {
     let expected = eval::step(p, state, data).unwrap();
-    for isa in Isa::ALL.into_iter().filter(|i| i.is_available()) {
+    for (isa, interpret) in paths() {
         for threads in [1, 2] {
-            let options = Options { isa: Some(isa), threads: NonZeroUsize::new(threads), split_small: true };
+            let threads = NonZeroUsize::new(threads);
+            let options = Options { isa: Some(isa), threads, split_small: true, interpret };
             let plan = Plan::with(p, options).unwrap();
             let mut seen = 0;
             let traced = plan.trace(state, data, |i, out| {
-                assert_same(
-                    out,
-                    &expected.trace[i],
-                    &format!("seed {seed}, node {i}, {isa:?}, {threads} threads"),
-                    p,
-                    i,
-                );
+                assert_same(out, &expected.trace[i], &format!("seed {seed}, node {i}, {options:?}"), p, i);
                 seen += 1;
                 ControlFlow::<()>::Continue(())
             });

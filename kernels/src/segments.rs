@@ -1,0 +1,162 @@
+//! Runs compiled maps over the outputs of a node, segment by segment.
+
+use lockstep_ir::DType;
+
+use crate::{
+    access::{Address, affine, digits},
+    code::{ACC, Reg, WIDTH},
+    compile::{Feed, MapKernel},
+    memory::{Lanes, Load, Pattern, with_elements},
+    worker::Worker,
+};
+
+/// What a thread keeps between segments.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    /// Packed streams, and copies of what is shorter than a register.
+    packed: Vec<Reg>,
+    /// Where routines keep what they have no register for.
+    area: Vec<[u32; 16]>,
+    arguments: Vec<u64>,
+    at: Vec<u64>,
+}
+
+impl MapKernel {
+    /// Elements from `first` that one call can take, at most `limit`.
+    fn segment(&self, domain: &[u64], first: u64, limit: u64) -> u64 {
+        let row = match domain.last() {
+            Some(&n) if self.cut_rows => n - first % n,
+            _ => u64::MAX,
+        };
+        let packed = if self.packs() { WIDTH as u64 } else { u64::MAX };
+        row.min(packed).min(limit)
+    }
+}
+
+impl Worker<'_> {
+    /// Evaluates `n` elements from `first` on into `outs`, one slice for each output.
+    pub(crate) fn run_map(&mut self, kernel: &MapKernel, first: u64, n: u64, outs: &mut [&mut [u8]]) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let needed = kernel.streams.len() + kernel.outputs.len();
+        scratch.packed.resize(needed.max(scratch.packed.len()), Reg::ZERO);
+        scratch.area.resize(kernel.slots.max(scratch.area.len()), [0; 16]);
+        let mut done = 0;
+        while done < n {
+            let take = kernel.segment(&self.node.places.domain, first + done, n - done);
+            self.run_segment(kernel, &mut scratch, first + done, [done as usize, take as usize], outs);
+            done += take;
+        }
+        self.scratch = scratch;
+    }
+
+    fn run_segment(
+        &mut self,
+        kernel: &MapKernel,
+        scratch: &mut Scratch,
+        first: u64,
+        [from, n]: [usize; 2],
+        outs: &mut [&mut [u8]],
+    ) {
+        if kernel.packs() && ((self.first, self.outputs) != (first, n) || self.sub != 1) {
+            self.start_outputs(first, n);
+            self.start_lanes(1);
+        }
+        if kernel.packs() {
+            self.start_position(1, |_| 0);
+            self.masked = false;
+        }
+        digits(first, &self.node.places.domain, &mut scratch.at);
+        let Scratch { packed, area, arguments, at } = scratch;
+        arguments.clear();
+        arguments.extend([n.max(kernel.lanes) as u64, area.as_mut_ptr() as u64]);
+        let (inputs, results) = packed.split_at_mut(kernel.streams.len());
+        for (feed, slot) in kernel.streams.iter().zip(inputs) {
+            let start = self.stream(feed, kernel.lanes, [first, n as u64], at, slot);
+            arguments.push(start as u64);
+        }
+        // Fewer elements than a register has lanes: computed beside, then copied.
+        let short = n < kernel.lanes;
+        for ((out, dtype), beside) in outs.iter_mut().zip(&kernel.outputs).zip(results.iter_mut()) {
+            let slice = &mut out[from * dtype.size()..][..n * dtype.size()];
+            arguments.push(if short { beside.0.as_mut_ptr() as u64 } else { slice.as_mut_ptr() as u64 });
+        }
+        assert_eq!(arguments.len(), 2 + kernel.streams.len() + kernel.outputs.len(), "one slice for each output");
+        arguments.extend(kernel.uniforms.iter().map(|feed| u64::from(self.uniform(feed, at))));
+        #[allow(unsafe_code, reason = "runs machine code")]
+        // SAFETY: plans hold code only for instructions that are there; `n` elements (a register's, where there are fewer) lie at every
+        // address, cut as slices above; outputs are borrowed mutably and so overlap nothing; the area has `slots` registers.
+        unsafe {
+            kernel.entry.call(arguments);
+        }
+        if short {
+            for ((out, dtype), beside) in outs.iter_mut().zip(&kernel.outputs).zip(results) {
+                let bytes = n * dtype.size();
+                copy_bytes(beside, &mut out[from * dtype.size()..][..bytes]);
+            }
+        }
+    }
+
+    /// Address of the stream's first element.
+    fn stream(&mut self, feed: &Feed, lanes: usize, [first, n]: [u64; 2], at: &[u64], slot: &mut Reg) -> *const u8 {
+        let n = n as usize;
+        match *feed {
+            Feed::Direct(i) => {
+                let place = &self.node.places.operands[i];
+                let (size, index) = (place.dtype.size(), linear(&place.address, at));
+                let bytes = &self.operands[i][index * size..][..n * size];
+                if n >= lanes {
+                    return bytes.as_ptr();
+                }
+                slot.0.as_mut_slice().fill(0);
+                for (d, s) in slot.0.iter_mut().zip(bytes.chunks(4)) {
+                    let mut word = [0; 4];
+                    word[..s.len()].copy_from_slice(s);
+                    *d = u32::from_le_bytes(word);
+                }
+            }
+            Feed::Packed(i) => self.load(i, &mut slot.0[..n]),
+            Feed::Coordinate(d) => {
+                let sizes = &self.node.places.domain;
+                let mut unit = vec![0; sizes.len()];
+                unit[d] = 1;
+                let mut values = [0; WIDTH];
+                affine(sizes, &unit, 0, first, &mut values[..n]);
+                slot.0[..n].iter_mut().zip(values).for_each(|(x, v)| *x = v as u32);
+            }
+            Feed::Folded => return self.regs[ACC as usize].0.as_ptr().cast(),
+            Feed::Same(_) | Feed::SameCoordinate(_) => {}
+        }
+        slot.0.as_ptr().cast()
+    }
+
+    fn uniform(&self, feed: &Feed, at: &[u64]) -> u32 {
+        match *feed {
+            Feed::Same(i) => {
+                let place = &self.node.places.operands[i];
+                element(place.dtype, self.operands[i], linear(&place.address, at))
+            }
+            Feed::SameCoordinate(d) => at[d] as u32,
+            _ => 0,
+        }
+    }
+}
+
+/// Element index at these domain coordinates.
+fn linear(address: &Address, at: &[u64]) -> usize {
+    let Address::Linear { base, domain, .. } = address else { return usize::MAX };
+    let index = domain.iter().zip(at).fold(*base, |sum, (&c, &x)| sum + c * x as i64);
+    usize::try_from(index).unwrap_or(usize::MAX)
+}
+
+fn element(dtype: DType, bytes: &[u8], index: usize) -> u32 {
+    let mut one = [0];
+    let lanes = Lanes { pattern: Pattern::Uniform, offsets: &[index as i64], shift: 0 };
+    with_elements(dtype, bytes, Load { lanes, dst: &mut one });
+    one[0]
+}
+
+fn copy_bytes(from: &Reg, to: &mut [u8]) {
+    for (d, s) in to.chunks_mut(4).zip(&from.0) {
+        d.copy_from_slice(&s.to_le_bytes()[..d.len()]);
+    }
+}
