@@ -14,7 +14,7 @@ use crate::{
     Error,
     access::{Address, BLOCK, Places, row_major},
     code::{Code, NEXT, Registers, WIDTH},
-    compile::{Assembly, Input, MapKernel, Part, Shape, Target},
+    compile::{Assembly, FoldKernel, Input, MapKernel, Part, Shape, Target},
     memory::Pattern,
 };
 
@@ -47,6 +47,8 @@ pub(crate) struct FoldCode {
     pub(crate) body: [Code; 2],
     pub(crate) combine: Code,
     pub(crate) length: u64,
+    /// Machine code for it, where it lies well and the machine has what it takes.
+    pub(crate) kernel: Option<FoldKernel>,
 }
 
 impl FoldCode {
@@ -76,7 +78,14 @@ impl Blocks {
             let combine =
                 if f.combine.is_empty() { Code::default() } else { registers.compile(&f.combine, |_| true, None) };
             let length = node.fold_length();
-            FoldCode { order: f.order, init: f.init, body: [body.clone(), body.swapped()], combine, length }
+            FoldCode {
+                order: f.order,
+                init: f.init,
+                body: [body.clone(), body.swapped()],
+                combine,
+                length,
+                kernel: None,
+            }
         });
         let coords = registers.coords.iter().filter_map(|(&d, &r)| places.coords[d].map(|d| (r, d))).collect();
         let patterns: Vec<_> = places.operands.iter().map(|p| static_pattern(&p.address, &places.domain)).collect();
@@ -96,6 +105,9 @@ impl Blocks {
         let loads = (0..node.operands.len()).map(Input::Operand).collect();
         let part = Part { code: &node.finish, loads, dtype: self.out, stored: true };
         self.map = Some(MapKernel::new(target, assembly, &shape, &[part])?);
+        if let Some(fold) = &mut self.fold {
+            fold.kernel = FoldKernel::new(target, assembly, node, &self.places)?;
+        }
         Ok(())
     }
 

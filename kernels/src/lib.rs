@@ -55,6 +55,7 @@ mod code;
 mod compile;
 mod elide;
 mod error;
+mod folds;
 mod gemm;
 mod isa;
 mod levels;

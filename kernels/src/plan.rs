@@ -13,7 +13,7 @@ use lockstep_ir::{Node, Program, Source, Tensor, TensorDecl, types::shape_text};
 use crate::{
     Error, Isa,
     blocks::Blocks,
-    compile::{Assembly, Target},
+    compile::{Assembly, Target, reads_columns},
     elide::elide,
     gemm::{Buffers, Gemm, GemmWorker, Micro},
     isa::check_control_word,
@@ -93,10 +93,9 @@ impl Plan {
         let mut compiler =
             Compiler { micro, target: Target::new(isa).filter(|_| !options.interpret), assembly: Assembly::default() };
         let (nodes, peak_bytes) = compiler.schedule(program, &vec![true; program.nodes.len()])?;
-        let short = elide(program, |node| node.fold.is_none() || micro.is_some() && is_gemm(node))
-            .map(|e| compiler.schedule(&e.program, &e.needed))
-            .transpose()?
-            .map(|(nodes, _)| nodes);
+        let fast = |node: &Node| micro.is_some() && is_gemm(node) || compiler.target.is_some() && reads_columns(node);
+        let short = elide(program, |node| node.fold.is_none() || fast(node));
+        let short = short.map(|e| compiler.schedule(&e.program, &e.needed)).transpose()?.map(|(nodes, _)| nodes);
         compiler.assembly.seal()?;
         let state = program.state.iter().map(|s| (s.decl.clone(), s.next)).collect();
         Ok(Self {

@@ -21,6 +21,15 @@ pub(crate) struct Scratch {
     at: Vec<u64>,
 }
 
+impl Scratch {
+    /// At least so many registers of area, and no arguments yet.
+    pub(crate) fn prepare(&mut self, slots: usize) -> (&mut [[u32; 16]], &mut Vec<u64>) {
+        self.area.resize(slots.max(self.area.len()), [0; 16]);
+        self.arguments.clear();
+        (&mut self.area, &mut self.arguments)
+    }
+}
+
 impl MapKernel {
     /// Elements from `first` that one call can take, at most `limit`.
     fn segment(&self, domain: &[u64], first: u64, limit: u64) -> u64 {

@@ -1,6 +1,6 @@
 //! One thread's evaluation of a compiled node: registers, tables of addresses, and the walk through blocks.
 
-use lockstep_ir::Order;
+use lockstep_ir::{Order, program::LANES};
 
 use crate::{
     Isa,
@@ -106,6 +106,14 @@ impl<'a> Worker<'a> {
 
     /// Folds `n` elements from `first`.
     fn fold(&mut self, fold: &FoldCode, first: u64, n: usize) -> Reg {
+        let Some(kernel) = &fold.kernel else { return self.fold_evaluated(fold, first, n) };
+        let mut folded = Reg::ZERO;
+        self.fold_compiled(fold, kernel, first, n, &mut folded);
+        folded
+    }
+
+    /// The same, with the evaluator.
+    pub(crate) fn fold_evaluated(&mut self, fold: &FoldCode, first: u64, n: usize) -> Reg {
         let mut folded = Reg::ZERO;
         let accumulators = fold.accumulators();
         let together = (WIDTH / accumulators).min(n);
@@ -113,16 +121,17 @@ impl<'a> Worker<'a> {
             let outputs = together.min(n - from);
             self.start_outputs(first + from as u64, outputs);
             let result = self.fold_outputs(fold, outputs);
-            folded.0[from..from + outputs].copy_from_slice(&result.0[..outputs]);
+            folded.0[from..from + outputs].copy_from_slice(&result[..outputs]);
         }
         folded
     }
 
-    fn fold_outputs(&mut self, fold: &FoldCode, outputs: usize) -> Reg {
+    fn fold_outputs(&mut self, fold: &FoldCode, outputs: usize) -> Vec<u32> {
         let total = fold.leaf_blocks();
         // Few outputs: several of their leaf blocks side by side. Otherwise all lanes share their fold position, which is simpler.
         let spare = (WIDTH / (outputs * fold.accumulators())) as u64;
         let side_by_side = if spare >= 4 || fold.order == Order::Lanes { spare.clamp(1, total) } else { 1 };
+        let width = outputs.next_multiple_of(LANES);
         let mut levels = Levels::default();
         let mut block = 0;
         self.sub = 0;
@@ -141,18 +150,22 @@ impl<'a> Worker<'a> {
                 for (j, slot) in value.0[..outputs].iter_mut().enumerate() {
                     *slot = leaf.0[j * blocks + b];
                 }
-                levels.push(value, &mut |acc, rhs| self.combine(fold, acc, rhs, outputs));
+                levels.push(&value.0[..width], &mut |acc, rhs| self.combine(fold, acc, rhs));
             }
             block += blocks as u64;
         }
-        levels.finish(&mut |acc, rhs| self.combine(fold, acc, rhs, outputs))
+        levels.finish(&mut |acc, rhs| self.combine(fold, acc, rhs))
     }
 
-    fn combine(&mut self, fold: &FoldCode, acc: &Reg, rhs: &Reg, n: usize) -> Reg {
-        self.regs[ACC as usize] = *acc;
-        self.regs[RHS as usize] = *rhs;
-        vector::run(self.isa, &fold.combine.steps, &mut self.regs, n);
-        self.regs[fold.combine.result as usize]
+    /// Puts `rhs` into `acc`, block by block.
+    pub(crate) fn combine_evaluated(&mut self, fold: &FoldCode, acc: &mut [u32], rhs: &[u32]) {
+        for (acc, rhs) in acc.chunks_mut(WIDTH).zip(rhs.chunks(WIDTH)) {
+            let n = acc.len();
+            self.regs[ACC as usize].0[..n].copy_from_slice(acc);
+            self.regs[RHS as usize].0[..n].copy_from_slice(rhs);
+            vector::run(self.isa, &fold.combine.steps, &mut self.regs, n);
+            acc.copy_from_slice(&self.regs[fold.combine.result as usize].0[..n]);
+        }
     }
 
     /// Results of `blocks` leaf blocks of every output, from `first_block` on: output by output.
@@ -190,7 +203,9 @@ impl<'a> Worker<'a> {
             low.0[g * half..][..half].copy_from_slice(&from[..half]);
             high.0[g * half..][..half].copy_from_slice(&from[half..]);
         }
-        self.combine(fold, &low, &high, groups * half)
+        let width = (groups * half).next_multiple_of(LANES).min(WIDTH);
+        self.combine(fold, &mut low.0[..width], &high.0[..width]);
+        low
     }
 
     /// One application of `body`.

@@ -122,7 +122,6 @@ pub(crate) enum Item {
         /// Elements after the position.
         lane: usize,
     },
-    #[expect(dead_code, reason = "folds will use it")]
     /// Leaves a value in an accumulator.
     Carry {
         /// The value.

@@ -188,7 +188,9 @@ impl<'a> Emitter<'a> {
 
     fn store(&mut self, kind: Kind, to: MemoryOperand, from: Register) {
         let (code, from) = match (kind, self.frame.target) {
-            (Kind::Word | Kind::Same, target) => (target.store(), from),
+            (Kind::Word, target) => (target.store(), from),
+            (Kind::Same, Target::Avx2) => (Code::VEX_Vmovss_m32_xmm, narrow(from)),
+            (Kind::Same, Target::Avx512) => (Code::EVEX_Vmovss_m32_k1_xmm, narrow(from)),
             (Kind::Half, Target::Avx2) => (Code::VEX_Vmovdqu_xmmm128_xmm, narrow(from)),
             (Kind::Byte, Target::Avx2) => (Code::VEX_Vmovq_xmmm64_xmm, narrow(from)),
             (Kind::Half, Target::Avx512) => (Code::EVEX_Vpmovdw_ymmm256_k1z_zmm, from),
@@ -280,7 +282,7 @@ impl<'a> Emitter<'a> {
         let from = self.frame.element(self.asm, slot, kind, lane);
         match (kind, self.frame.mask) {
             (Kind::Word, Some(mask)) => {
-                let mask = at(AREA, mask * SLOT_BYTES + lane % 16 * 4);
+                let mask = at(AREA, (mask + lane % 16 / target.lanes()) * SLOT_BYTES);
                 self.load_masked(from, mask, to);
             }
             (Kind::Word, None) => self.asm.load(target.load(), to, from),
@@ -358,5 +360,6 @@ impl<'a> Emitter<'a> {
 
 /// The first 128 bits of a register.
 fn narrow(register: Register) -> Register {
-    Register::XMM0 + (register as u32 - Register::YMM0 as u32)
+    let first = if register.is_zmm() { Register::ZMM0 } else { Register::YMM0 };
+    Register::XMM0 + (register as u32 - first as u32)
 }

@@ -312,7 +312,6 @@ impl Lower<'_> {
         self.two(Two::Permute, lanes, a)
     }
 
-    #[expect(dead_code, reason = "folds will use it")]
     /// Lane `i` gets what lane `i + by` has; the last lanes get something.
     pub(crate) fn shifted_down(&mut self, by: u32, a: Val) -> Val {
         let count = self.target.lanes() as u32;

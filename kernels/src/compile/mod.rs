@@ -14,6 +14,8 @@ mod asm;
 mod code;
 mod draft;
 mod emit;
+mod fold;
+mod fold_routine;
 mod lower;
 mod map;
 mod operate;
@@ -21,6 +23,7 @@ mod ops;
 mod routine;
 
 pub(crate) use code::Assembly;
+pub(crate) use fold::{FoldKernel, FoldStream, Way, reads_columns};
 pub(crate) use map::{Feed, Input, MapKernel, Part, Shape};
 pub(crate) use ops::Target;
 

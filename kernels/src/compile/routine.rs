@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Most instructions of a loop's body that is repeated side by side.
-const LONGEST_BODY: usize = 400;
+pub(super) const LONGEST_BODY: usize = 400;
 
 /// Finished code of a routine.
 #[derive(Debug)]
@@ -64,28 +64,33 @@ pub(crate) fn map(spec: &MapSpec<'_>) -> Result<Routine, IcedError> {
         asm.load(Code::Mov_r64_rm64, register, at(ARGS, 8 * (2 + i)));
     }
     pin(&mut asm, &frame);
-    element_loops(&mut asm, &mut frame, [&wide, spec.body], copies);
+    element_loops(&mut asm, &mut frame, copies, |asm, frame, wide_now| {
+        Emitter::emit(asm, frame, if wide_now { &wide } else { spec.body });
+    });
     epilogue(&mut asm);
     finish(asm, spec.pool, &frame)
 }
 
 /// A loop of `copies` registers' elements at a time, one of single registers, and the last register's elements again if some are left.
-fn element_loops(asm: &mut Asm, frame: &mut Frame, [wide, single]: [&Body; 2], copies: usize) {
+/// `emit` is told whether its body is the wide one.
+pub(super) fn element_loops(
+    asm: &mut Asm,
+    frame: &mut Frame,
+    copies: usize,
+    mut emit: impl FnMut(&mut Asm, &mut Frame, bool),
+) {
     let lanes = frame.target.lanes();
     asm.load(Code::Mov_r64_rm64, END, at(ARGS, 0));
-    asm.two(Code::Xor_r32_rm32, Register::EAX, Register::EAX);
+    zero(asm);
     if copies > 1 {
         asm.imm(Code::Sub_rm64_imm32, END, copies * lanes);
-        let past = asm.label();
-        count_loop(asm, frame, wide, copies * lanes, past);
-        asm.bind(past);
+        count_loop(asm, frame, copies * lanes, |asm, frame| emit(asm, frame, true));
         asm.imm(Code::Add_rm64_imm32, END, copies * lanes);
     }
     asm.imm(Code::Sub_rm64_imm32, END, lanes);
-    let (again, past, done) = (asm.label(), asm.label(), asm.label());
+    let (again, done) = (asm.label(), asm.label());
     asm.bind(again);
-    count_loop(asm, frame, single, lanes, past);
-    asm.bind(past);
+    count_loop(asm, frame, lanes, |asm, frame| emit(asm, frame, false));
     asm.imm(Code::Add_rm64_imm32, END, lanes);
     asm.two(Code::Cmp_r64_rm64, INDEX, END);
     asm.jump(Code::Jge_rel32_64, done);
@@ -95,20 +100,27 @@ fn element_loops(asm: &mut Asm, frame: &mut Frame, [wide, single]: [&Body; 2], c
     asm.bind(done);
 }
 
+/// `INDEX = 0`
+pub(super) fn zero(asm: &mut Asm) {
+    asm.two(Code::Xor_r32_rm32, Register::EAX, Register::EAX);
+}
+
 /// `while INDEX <= END { body; INDEX += step }`
-fn count_loop(asm: &mut Asm, frame: &mut Frame, body: &Body, step: usize, past: super::asm::Label) {
+pub(super) fn count_loop(asm: &mut Asm, frame: &mut Frame, step: usize, emit: impl FnOnce(&mut Asm, &mut Frame)) {
+    let past = asm.label();
     asm.two(Code::Cmp_r64_rm64, INDEX, END);
     asm.jump(Code::Jg_rel32_64, past);
     let top = asm.label();
     asm.bind(top);
-    Emitter::emit(asm, frame, body);
+    emit(asm, frame);
     asm.imm(Code::Add_rm64_imm32, INDEX, step);
     asm.two(Code::Cmp_r64_rm64, INDEX, END);
     asm.jump(Code::Jle_rel32_64, top);
+    asm.bind(past);
 }
 
 /// As many copies side by side as registers allow: they hide the time that one operation waits for another.
-fn copies(frame: &Frame, body: &Body, lanes: usize) -> (usize, Fit) {
+pub(super) fn copies(frame: &Frame, body: &Body, lanes: usize) -> (usize, Fit) {
     for copies in [4, 2] {
         if body.items.len() * copies <= LONGEST_BODY {
             let fit = fit(frame, &body.times(copies, lanes));
@@ -125,7 +137,7 @@ fn fit(frame: &Frame, body: &Body) -> Fit {
 }
 
 /// Constants and uniform values, used most first, for the registers that the body leaves.
-fn worth_pinning(body: &Body, frame: &Frame, fit: Fit) -> Vec<Def> {
+pub(super) fn worth_pinning(body: &Body, frame: &Frame, fit: Fit) -> Vec<Def> {
     let spare = (frame.target.registers() - frame.carried).saturating_sub(fit.peak + 1);
     let mut uses: Vec<(usize, Def)> = Vec::new();
     for def in &body.defs {
@@ -145,7 +157,7 @@ fn worth_pinning(body: &Body, frame: &Frame, fit: Fit) -> Vec<Def> {
     uses.into_iter().take(spare).map(|u| u.1).collect()
 }
 
-fn pin(asm: &mut Asm, frame: &Frame) {
+pub(super) fn pin(asm: &mut Asm, frame: &Frame) {
     for (i, def) in frame.pinned.iter().enumerate() {
         let register = frame.target.register(frame.pinned_register(i));
         match *def {
@@ -159,18 +171,18 @@ fn pin(asm: &mut Asm, frame: &Frame) {
 /// Registers that belong to the caller.
 const SAVED: [Register; 6] = [Register::RBX, Register::RBP, Register::R12, Register::R13, Register::R14, Register::R15];
 
-fn prologue(asm: &mut Asm) {
+pub(super) fn prologue(asm: &mut Asm) {
     SAVED.iter().for_each(|&r| asm.push(Instruction::with1(Code::Push_r64, r)));
     asm.load(Code::Mov_r64_rm64, AREA, at(ARGS, 8));
 }
 
-fn epilogue(asm: &mut Asm) {
+pub(super) fn epilogue(asm: &mut Asm) {
     asm.push(Ok(Instruction::with(Code::VEX_Vzeroupper)));
     SAVED.iter().rev().for_each(|&r| asm.push(Instruction::with1(Code::Pop_r64, r)));
     asm.push(Ok(Instruction::with(Code::Retnq)));
 }
 
-fn finish(asm: Asm, pool: &Pool, frame: &Frame) -> Result<Routine, IcedError> {
+pub(super) fn finish(asm: Asm, pool: &Pool, frame: &Frame) -> Result<Routine, IcedError> {
     let bytes = asm.finish(&pool.vectors)?;
     Ok(Routine { bytes, constants: pool.vectors.len() * CONSTANT_BYTES, slots: frame.slots })
 }

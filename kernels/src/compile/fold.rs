@@ -1,0 +1,302 @@
+//! Folds whose leaf blocks run as machine code: which way a node can take, and its routines.
+
+use lockstep_ir::{
+    DType, Node, Order,
+    program::BLOCK,
+    scalar::{Instr, Op},
+};
+
+use super::{
+    code::{Assembly, Entry},
+    draft::{Body, Def, Draft, Item, Kind, Pool, Val},
+    emit::POINTERS,
+    fold_routine::{ColumnsSpec, RowsSpec, columns, rows},
+    lower::{Lower, Scalar},
+    ops::Target,
+    routine::{LONGEST_BODY, MapSpec, Routine, map},
+};
+use crate::{
+    Error,
+    access::{Address, Places},
+};
+
+/// How the leaf blocks of a fold are computed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Way {
+    /// One output after the other, its values lying one after the other, in `lanes` order.
+    Rows,
+    /// Neighbouring outputs side by side, all at the same fold position.
+    Columns,
+}
+
+/// One tensor that a fold's body reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FoldStream {
+    pub(crate) operand: usize,
+    pub(crate) kind: Kind,
+    /// Elements from one fold position to the next.
+    pub(crate) stride: i64,
+}
+
+/// A compiled fold.
+#[derive(Clone, Debug)]
+pub(crate) struct FoldKernel {
+    pub(crate) way: Way,
+    pub(crate) leaf: Entry,
+    pub(crate) combine: Option<Entry>,
+    pub(crate) streams: Vec<FoldStream>,
+    /// Registers of scratch of both routines.
+    pub(crate) slots: usize,
+    /// Where `rows` reads its mask: a slot for each of `registers`.
+    pub(crate) mask: usize,
+    /// Lanes of a register.
+    pub(crate) lanes: usize,
+}
+
+/// The way that a node's fold can take, and the operands of its body.
+pub(crate) fn way(node: &Node, places: &Places) -> Option<(Way, Vec<FoldStream>)> {
+    let fold = node.fold.as_ref()?;
+    let positions = |i: &Instr| matches!(i, Instr::Op { op: Op::Coord | Op::K | Op::Kf, .. });
+    if fold.body.iter().any(positions) || places.fold.len() > 1 || node.operands.iter().any(|o| o.skip) {
+        return None;
+    }
+    [Way::Rows, Way::Columns].into_iter().find_map(|way| {
+        let streams = streams(&fold.body, places, way)?;
+        let rows = fold.order == Order::Lanes && streams.iter().any(|s| s.stride == 1);
+        let rest = !node.fold_length().is_multiple_of(16);
+        let widened = streams.iter().any(|s| matches!(s.kind, Kind::Byte | Kind::Half));
+        let fits = match way {
+            Way::Rows => rows && !(rest && widened),
+            Way::Columns => streams.iter().any(|s| s.kind != Kind::Same),
+        };
+        (fits && streams.len() < POINTERS.len()).then_some((way, streams))
+    })
+}
+
+/// Whether a fold runs well without a copy that puts its values one after the other: all outputs side by side.
+pub(crate) fn reads_columns(node: &Node) -> bool {
+    let places = Places::new(node);
+    let wide = places.domain.last().is_some_and(|&n| n >= 16);
+    wide && way(node, &places).is_some_and(|(way, _)| way == Way::Columns)
+}
+
+/// The operands of the body, each once; `None` if one lies otherwise than this way wants it.
+fn streams(body: &[Instr], places: &Places, way: Way) -> Option<Vec<FoldStream>> {
+    let mut streams: Vec<FoldStream> = Vec::new();
+    for instr in body {
+        let Instr::Op { op: Op::Load, a, .. } = *instr else { continue };
+        let operand = usize::from(a);
+        if streams.iter().any(|s| s.operand == operand) {
+            continue;
+        }
+        let place = &places.operands[operand];
+        let Address::Linear { domain, fold, .. } = &place.address else { return None };
+        let stride = fold.first().copied().unwrap_or(0);
+        // Places do not count an extent of one, so a missing dimension is a step that is never taken.
+        let side = match way {
+            Way::Rows if places.fold.is_empty() => return None,
+            Way::Rows => stride,
+            Way::Columns => domain.last().copied().unwrap_or(0),
+        };
+        let kind = match (side, place.dtype) {
+            (1, DType::I8) => Kind::Byte,
+            (1, DType::Bf16) => Kind::Half,
+            (1, _) => Kind::Word,
+            (0, DType::F32 | DType::I32 | DType::U32) => Kind::Same,
+            _ => return None,
+        };
+        streams.push(FoldStream { operand, kind, stride });
+    }
+    Some(streams)
+}
+
+/// Makes the drafts of one fold's routines.
+struct Builder<'a> {
+    node: &'a Node,
+    places: &'a Places,
+    streams: &'a [FoldStream],
+    target: Target,
+    pool: Pool,
+}
+
+/// How a body reads a stream: the definition of its elements from this lane on.
+type Read<'a> = &'a dyn Fn(usize, usize) -> Def;
+
+impl Builder<'_> {
+    /// `body` applied to an accumulator.
+    fn apply(&mut self, draft: &mut Draft, acc: Val, lane: usize, read: Read<'_>) -> Option<Val> {
+        let fold = self.node.fold.as_ref()?;
+        let (streams, places) = (self.streams, self.places);
+        let mut lower = Lower { draft, pool: &mut self.pool, target: self.target };
+        let result = lower.program(&fold.body, |lower, op, index| match op {
+            Op::Acc => Some(Scalar::Bits(acc)),
+            Op::Load => {
+                let slot = streams.iter().position(|s| s.operand == index)?;
+                let element = lower.draft.value(read(slot, lane));
+                let dtype = places.operands[index].dtype;
+                Some(Scalar::Bits(if streams[slot].kind == Kind::Half {
+                    lower.widened(dtype, element)
+                } else {
+                    element
+                }))
+            }
+            _ => None,
+        })?;
+        Some(lower.bits(result))
+    }
+
+    fn combine(&mut self, draft: &mut Draft, acc: Val, rhs: Val) -> Option<Val> {
+        let fold = self.node.fold.as_ref()?;
+        let mut lower = Lower { draft, pool: &mut self.pool, target: self.target };
+        let result = lower.program(&fold.combine, |_, op, _| match op {
+            Op::Acc => Some(Scalar::Bits(acc)),
+            Op::Rhs => Some(Scalar::Bits(rhs)),
+            _ => None,
+        })?;
+        Some(lower.bits(result))
+    }
+
+    fn init(&mut self) -> Option<u32> {
+        let bits = self.node.fold.as_ref()?.init;
+        let mut draft = Draft::default();
+        let val = draft.splat(&mut self.pool, bits);
+        match draft.defs[val] {
+            Def::Const(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// `steps` times sixteen values; with a mask, lanes that it leaves out keep their accumulator.
+    fn row_steps(&mut self, steps: usize, mask: Option<usize>, read: Read<'_>) -> Option<Body> {
+        let lanes = self.target.lanes();
+        let mut draft = Draft::default();
+        let mut accumulators: Vec<Val> = (0..16 / lanes).map(|i| draft.value(Def::Carried(i))).collect();
+        for step in 0..steps {
+            for (i, acc) in accumulators.iter_mut().enumerate() {
+                let mut next = self.apply(&mut draft, *acc, 16 * step + lanes * i, read)?;
+                if let Some(mask) = mask {
+                    let mask = draft.value(Def::Uniform(mask + i));
+                    let mut lower = Lower { draft: &mut draft, pool: &mut self.pool, target: self.target };
+                    next = lower.select(mask, next, *acc);
+                }
+                *acc = next;
+            }
+        }
+        let ends: Vec<Item> = accumulators.iter().enumerate().map(|(to, &val)| Item::Carry { val, to }).collect();
+        Some(Body::new(&draft, &ends))
+    }
+
+    /// The sixteen accumulators combined by halving; the first lane is stored.
+    fn halving(&mut self) -> Option<Body> {
+        let lanes = self.target.lanes();
+        let mut draft = Draft::default();
+        let accumulators: Vec<Val> = (0..16 / lanes).map(|i| draft.value(Def::Carried(i))).collect();
+        let mut value = match accumulators[..] {
+            [low, high] => self.combine(&mut draft, low, high)?,
+            _ => accumulators[0],
+        };
+        let mut by = lanes / 2;
+        while by > 0 {
+            let mut lower = Lower { draft: &mut draft, pool: &mut self.pool, target: self.target };
+            let high = lower.shifted_down(by as u32, value);
+            value = self.combine(&mut draft, value, high)?;
+            by /= 2;
+        }
+        Some(Body::new(&draft, &[Item::Store { val: value, out: 0, kind: Kind::Same, lane: 0 }]))
+    }
+
+    fn rows(&mut self) -> Option<(Result<Routine, iced_x86::IcedError>, usize)> {
+        let registers = 16 / self.target.lanes();
+        let kinds: Vec<Kind> = self.streams.iter().map(|s| s.kind).collect();
+        let slots = kinds.len();
+        let read = |slot: usize, lane: usize| match kinds[slot] {
+            Kind::Same => Def::Uniform(slot),
+            _ => Def::Stream { slot, lane },
+        };
+        let init = self.init()?;
+        let step = self.row_steps(1, None, &read)?;
+        let long = [8, 4, 2].into_iter().find(|n| step.items.len() * n <= LONGEST_BODY / 4);
+        let long = match long {
+            Some(n) => Some((self.row_steps(n, None, &read)?, 16 * n)),
+            None => None,
+        };
+        let rest = !self.node.fold_length().is_multiple_of(16);
+        let rest = if rest { Some(self.row_steps(1, Some(slots), &read)?) } else { None };
+        let halving = self.halving()?;
+        let same: Vec<Option<usize>> = kinds.iter().enumerate().map(|(i, &k)| (k == Kind::Same).then_some(i)).collect();
+        let spec = RowsSpec {
+            target: self.target,
+            pool: &self.pool,
+            init,
+            long: long.as_ref().map(|l| (&l.0, l.1)),
+            step: &step,
+            rest: rest.as_ref(),
+            halving: &halving,
+            streams: &kinds,
+            same: &same,
+            mask: slots,
+            slots: slots + registers,
+        };
+        Some((rows(&spec), slots))
+    }
+
+    fn columns(&mut self) -> Option<Result<Routine, iced_x86::IcedError>> {
+        let kinds: Vec<Kind> = self.streams.iter().map(|s| s.kind).collect();
+        let init = self.init()?;
+        let mut draft = Draft::default();
+        let acc = draft.value(Def::Carried(0));
+        let next = self.apply(&mut draft, acc, 0, &|slot, lane| Def::Stream { slot, lane })?;
+        let body = Body::new(&draft, &[Item::Carry { val: next, to: 0 }]);
+        let mut draft = Draft::default();
+        let acc = draft.value(Def::Carried(0));
+        let end = Body::new(&draft, &[Item::Store { val: acc, out: 0, kind: Kind::Word, lane: 0 }]);
+        let spec = ColumnsSpec { target: self.target, pool: &self.pool, init, body: &body, end: &end, streams: &kinds };
+        Some(columns(&spec))
+    }
+
+    fn combine_routine(&mut self) -> Option<Result<Routine, iced_x86::IcedError>> {
+        let mut draft = Draft::default();
+        let [acc, rhs] = [0, 1].map(|slot| draft.value(Def::Stream { slot, lane: 0 }));
+        let val = self.combine(&mut draft, acc, rhs)?;
+        let body = Body::new(&draft, &[Item::Store { val, out: 0, kind: Kind::Word, lane: 0 }]);
+        let streams = [Kind::Word; 2];
+        let spec =
+            MapSpec { target: self.target, pool: &self.pool, body: &body, streams: &streams, outputs: 1, uniforms: 0 };
+        Some(map(&spec))
+    }
+}
+
+impl FoldKernel {
+    /// Compiles a node's fold, if there is a way for it.
+    ///
+    /// # Errors
+    /// The assembler refuses an instruction.
+    pub(crate) fn new(
+        target: Target,
+        assembly: &mut Assembly,
+        node: &Node,
+        places: &Places,
+    ) -> Result<Option<Self>, Error> {
+        let Some((way, streams)) = way(node, places) else { return Ok(None) };
+        let builder = || Builder { node, places, streams: &streams, target, pool: Pool::default() };
+        let wrong = || Error::Assembler("a fold reads what it does not have".into());
+        let failed = |e: iced_x86::IcedError| Error::Assembler(e.to_string());
+        let (leaf, mask) = match way {
+            Way::Rows => builder().rows().ok_or_else(wrong)?,
+            Way::Columns => (builder().columns().ok_or_else(wrong)?, 0),
+        };
+        let leaf = leaf.map_err(failed)?;
+        let combines = node.fold.as_ref().is_some_and(|f| f.order == Order::Lanes) || node.fold_length() > BLOCK;
+        let combine =
+            if combines { Some(builder().combine_routine().ok_or_else(wrong)?.map_err(failed)?) } else { None };
+        Ok(Some(Self {
+            way,
+            slots: leaf.slots.max(combine.as_ref().map_or(0, |c| c.slots)),
+            leaf: assembly.add(&leaf.bytes, leaf.constants),
+            combine: combine.map(|c| assembly.add(&c.bytes, c.constants)),
+            mask,
+            lanes: target.lanes(),
+            streams,
+        }))
+    }
+}

@@ -1,0 +1,110 @@
+//! Folds that run as machine code, along memory and across it, against the reference: lengths around every boundary, every element
+//! type, both orders, hostile values.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::num::NonZeroUsize;
+
+use lockstep_ir::{
+    DType, Order, Program,
+    build::{NodeBuilder, ProgramBuilder, k, o},
+    eval,
+    expr::{Expr, acc, f, i, load, max_nan, rhs},
+};
+use lockstep_kernels::{
+    Isa, Options, Plan,
+    testing::{Rng, inputs},
+};
+
+fn check(p: &Program, seed: u64) {
+    let (state, data) = inputs(&mut Rng::new(seed), p);
+    let expected = eval::step(p, &state, &data).unwrap().state;
+    for isa in Isa::ALL.into_iter().filter(|i| i.is_available()) {
+        for threads in [1, 2] {
+            let threads = NonZeroUsize::new(threads);
+            let options = Options { isa: Some(isa), threads, split_small: true, interpret: false };
+            let after = Plan::with(p, options).unwrap().step(&state, &data).unwrap();
+            assert!(after == expected, "{isa:?}, {threads:?} threads, seed {seed}, shapes {:?}", p.data);
+        }
+    }
+}
+
+struct Case {
+    dtype: DType,
+    outputs: u32,
+    length: u32,
+    order: Order,
+    /// Fold along the rows of the operand, or across them.
+    along: bool,
+}
+
+fn fold(case: &Case, init: Expr, body: Expr, combine: Expr) -> Program {
+    let Case { dtype, outputs, length, order, along } = *case;
+    let mut p = ProgramBuilder::new();
+    let out = if dtype == DType::I8 { DType::I32 } else { DType::F32 };
+    let s = p.state(out, &[outputs]);
+    let shape = if along { [outputs, length] } else { [length, outputs] };
+    let x = p.data(dtype, &shape);
+    let scale = p.data(DType::F32, &[outputs]);
+    let at = if along { x.at([o(0), k(0)]) } else { x.at([k(0), o(0)]) };
+    let mut node = NodeBuilder::new(out, &[outputs]).operand(at);
+    if dtype != DType::I8 {
+        node = node.operand(scale.at([o(0)]));
+    }
+    let y = p.node(node.fold(&[length], order, init, body).combine(combine).finish(acc())).unwrap();
+    p.set(&s, &y);
+    p.build().unwrap()
+}
+
+fn check_lengths(lengths: &[u32], outputs: &[u32]) {
+    for (n, &length) in lengths.iter().enumerate() {
+        for &outputs in outputs {
+            for order in [Order::Chain, Order::Lanes] {
+                for along in [true, false] {
+                    // Across many rows, only short folds can be judged.
+                    if !along && length > 8 {
+                        continue;
+                    }
+                    let case = |dtype| Case { dtype, outputs, length, order, along };
+                    let seed = n as u64;
+                    let scaled = acc() + load(0) * load(1);
+                    check(&fold(&case(DType::F32), f(0.5), scaled.clone(), acc() + rhs()), seed);
+                    check(&fold(&case(DType::Bf16), f(-1.0), scaled, acc() + rhs()), seed);
+                    let scaled = max_nan(&acc(), &(load(0) - load(1)));
+                    check(&fold(&case(DType::F32), f(f32::NEG_INFINITY), scaled, max_nan(&acc(), &rhs())), seed);
+                    check(&fold(&case(DType::I8), i(3), acc() + load(0) * i(7), acc() + rhs()), seed);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn lengths_around_a_leaf_block() {
+    check_lengths(&[1, 2, 7, 15, 16, 17, 31, 64, 127, 128, 129, 255, 256, 257, 272, 300, 511, 512, 513], &[1, 9, 37]);
+}
+
+#[test]
+fn lengths_of_three_levels() {
+    check_lengths(&[65_535, 65_536, 65_553, 70_000], &[2]);
+}
+
+/// Sums over rows through the copy that makes them judgeable, which a step reads past.
+#[test]
+fn sums_of_columns() {
+    for (rows, columns) in [(1, 16), (3, 17), (16, 24), (33, 40), (257, 16), (600, 33), (1000, 100)] {
+        for order in [Order::Chain, Order::Lanes] {
+            let mut p = ProgramBuilder::new();
+            let s = p.state(DType::F32, &[columns]);
+            let x = p.data(DType::F32, &[rows, columns]);
+            let t = p.node(NodeBuilder::new(DType::F32, &[columns, rows]).operand(x.at([o(1), o(0)])).finish(load(0)));
+            let t = t.unwrap();
+            let node = NodeBuilder::new(DType::F32, &[columns]).operand(t.at([o(0), k(0)]));
+            let node = node.fold(&[rows], order, f(0.25), load(0).fma(&load(0), &acc())).combine(acc() - rhs());
+            let y = p.node(node.finish(acc())).unwrap();
+            p.set(&s, &y);
+            let p = p.build().unwrap();
+            assert_eq!(Plan::new(&p).unwrap().left_out(), usize::from(Isa::detect().unwrap() != Isa::Portable));
+            check(&p, u64::from(rows));
+        }
+    }
+}
