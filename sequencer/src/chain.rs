@@ -11,20 +11,46 @@ use std::{
 
 use alloy::{
     consensus::{Header, Sealed, constants::EMPTY_WITHDRAWALS},
-    primitives::{B256, Bytes, KECCAK256_EMPTY, keccak256},
+    primitives::{Address, B256, Bytes, KECCAK256_EMPTY, keccak256},
 };
 use tokio::sync::{Notify, broadcast};
 
 use crate::{
-    config::NodeConfig,
+    config::{ChainKind, NodeConfig},
     error::{NodeError, PoolError, StoreError},
     exec::{
-        block::{self, Executed},
+        attributes::{self, Attributes},
+        block::{self, ExecuteError, Executed},
         env::{BlockRules, FEE_RECIPIENT},
     },
-    pool::{Pool, PoolRules},
+    pool::{Best, Pool, PoolRules, PooledTx},
     store::{AccountChange, NewBlock, Snapshot, StateChanges, Store, StoredReceipt},
 };
+
+/// Why the block that was asked for could not be produced.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProduceError {
+    /// It does not build on the newest block. Look at the head again.
+    #[error("the newest block is {head}, not {parent}")]
+    Stale {
+        /// The newest block.
+        head: B256,
+        /// The parent that was named.
+        parent: B256,
+    },
+    /// Its attributes cannot be a block. Choose others.
+    #[error(transparent)]
+    Execute(#[from] ExecuteError),
+    /// The node cannot go on.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+impl From<StoreError> for ProduceError {
+    fn from(error: StoreError) -> Self {
+        Self::Node(error.into())
+    }
+}
 
 /// How many new blocks a slow listener may lag behind before it misses some.
 const EVENTS: usize = 256;
@@ -35,6 +61,12 @@ pub(crate) struct Head {
     pub(crate) header: Sealed<Header>,
     /// The chain up to it.
     pub(crate) snapshot: Snapshot,
+    /// Whose rules the chain follows.
+    pub(crate) kind: ChainKind,
+    /// Number of the newest block that L1 holds; without an L1, of this one.
+    pub(crate) safe: u64,
+    /// Number of the newest block that L1 holds for good; without an L1, of this one.
+    pub(crate) finalized: u64,
 }
 
 /// A block that was just committed.
@@ -74,10 +106,15 @@ impl Chain {
                 number
             }
         };
-        let head = head(&store, number)?;
+        let head = head(&store, number, &config)?;
         check_root(&store, &head.header)?;
         let head_time_s = head.header.timestamp;
-        let rules = PoolRules { chain_id: config.chain_id, gas_limit: head.header.gas_limit, limits: config.pool };
+        let rules = PoolRules {
+            chain_id: config.chain_id,
+            kind: config.kind,
+            gas_limit: head.header.gas_limit,
+            limits: config.pool,
+        };
         tracing::info!(number, hash = %head.header.hash(), dir = %store.path().display(), "opened the chain");
         Ok(Self {
             pool: Pool::new(rules),
@@ -115,27 +152,71 @@ impl Chain {
     pub(crate) fn next_rules(&self, parent: &Sealed<Header>) -> BlockRules {
         let now_s = now_s().saturating_add(self.clock_ahead_s.load(Ordering::Relaxed));
         let least = parent.timestamp + u64::from(self.config.block_time_ms >= 1000);
-        BlockRules::after(self.config.chain_id, parent, now_s.max(least))
+        BlockRules::after(self.config.chain_id, self.config.kind, parent, now_s.max(least))
     }
 
     /// Builds, commits and announces one block, unless it would be empty and `keep_empty` is not set. Slow: run it
     /// where blocking is allowed.
     pub(crate) fn build(&self, keep_empty: bool) -> Result<(), NodeError> {
         let _one = self.building.lock().unwrap_or_else(PoisonError::into_inner);
-        let start = Instant::now();
         let parent = self.head();
-        let rules = self.next_rules(&parent.header);
-        let mut best = self.pool.best(&parent.snapshot.state(), rules.base_fee_wei)?;
+        let mut rules = self.next_rules(&parent.header);
+        if rules.kind == ChainKind::Ethereum {
+            // Blocks that replace others after a reorganisation must not be the same again.
+            rules.prev_randao = keccak256([parent.header.hash().0.as_slice(), &now_ns().to_be_bytes()].concat());
+        }
+        self.extend(&parent, &rules, &[], true, keep_empty).map_err(|error| match error {
+            ProduceError::Node(error) => error,
+            other => NodeError::Build { number: rules.number, parent: parent.header.hash(), cause: other.to_string() },
+        })?;
+        Ok(())
+    }
+
+    /// Builds, commits and announces the block after `parent` with the given attributes. Slow: run it where blocking is
+    /// allowed.
+    pub(crate) fn produce(&self, parent: B256, attributes: &Attributes) -> Result<Sealed<Header>, ProduceError> {
+        let _one = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        let head = self.head();
+        if head.header.hash() != parent {
+            return Err(ProduceError::Stale { head: head.header.hash(), parent });
+        }
+        let rules = BlockRules::chosen(self.config.chain_id, self.config.kind, &head.header, attributes);
+        let decode = |(index, raw)| {
+            attributes::forced(raw, self.config.chain_id).map_err(|cause| ExecuteError::Forced {
+                index,
+                hash: keccak256(raw),
+                cause,
+            })
+        };
+        let forced: Result<Vec<_>, _> = attributes.forced.iter().enumerate().map(decode).collect();
+        match self.extend(&head, &rules, &forced?, attributes.from_pool, true)? {
+            Some(header) => Ok(header),
+            None => Err(NodeError::Stopped("a block that may be empty was not built".into()).into()),
+        }
+    }
+
+    fn extend(
+        &self,
+        parent: &Head,
+        rules: &BlockRules,
+        forced: &[PooledTx],
+        from_pool: bool,
+        keep_empty: bool,
+    ) -> Result<Option<Sealed<Header>>, ProduceError> {
+        let start = Instant::now();
+        let mut best = match from_pool {
+            true => self.pool.best(&parent.snapshot.state(), rules.base_fee_wei)?,
+            false => Best::nothing(),
+        };
         let budget = Duration::from_millis(self.config.block_time_ms.max(200));
-        let done = block::execute(&rules, parent.snapshot.state(), &mut best, || start.elapsed() > budget)?;
+        let done = block::execute(rules, parent.snapshot.state(), forced, &mut best, || start.elapsed() > budget)?;
         if done.transactions.is_empty() && !keep_empty {
             self.pool.forget(best.invalid);
-            return Ok(());
+            return Ok(None);
         }
         let executed = start.elapsed();
-        let header = self.commit(&rules, parent.header.hash(), &done)?;
-        let head = Arc::new(head(&self.store, header.number)?);
-        *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+        let header = self.commit(rules, parent.header.hash(), &done)?;
+        self.set_head(header.number)?;
         tracing::debug!(
             number = header.number,
             hash = %header.hash(),
@@ -145,9 +226,54 @@ impl Chain {
             total_us = start.elapsed().as_micros(),
             "built a block"
         );
-        self.pool.forget(best.taken.into_iter().chain(best.invalid));
+        let settled = forced.iter().map(|tx| tx.hash).chain(best.taken).chain(best.invalid);
+        self.pool.forget(settled);
         // Without listeners there is nobody to tell.
-        let _ = self.events.send(Arc::new(NewHead { header, receipts: done.receipts }));
+        let _ = self.events.send(Arc::new(NewHead { header: header.clone(), receipts: done.receipts }));
+        Ok(Some(header))
+    }
+
+    /// Takes back every block after `number`; what their senders signed waits again. Slow: run it where blocking is
+    /// allowed. Subscribers are not told: the next block they see does not build on the last.
+    pub(crate) fn unwind(&self, number: u64) -> Result<(), NodeError> {
+        let _one = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = self.head();
+        if from.header.number <= number {
+            return Ok(());
+        }
+        let mut batch = self.store.begin()?;
+        let transactions = batch.unwind(number)?;
+        if self.store.labels()?.is_some() {
+            batch.put_labels(from.safe.min(number), from.finalized.min(number))?;
+        }
+        batch.commit()?;
+        self.set_head(number)?;
+        tracing::warn!(from = from.header.number, to = number, transactions = transactions.len(), "took back blocks");
+        for raw in transactions {
+            // Deposits come again from L1; blobs were dropped with their block.
+            if let Err(error) = self.submit(raw) {
+                tracing::debug!(%error, "a transaction that was taken back does not wait again");
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes which blocks L1 holds, and which for good.
+    pub(crate) fn set_labels(&self, safe: u64, finalized: u64) -> Result<(), NodeError> {
+        let _one = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        let head = self.head();
+        if (head.safe, head.finalized) == (safe, finalized) {
+            return Ok(());
+        }
+        let mut batch = self.store.begin()?;
+        batch.put_labels(safe, finalized)?;
+        batch.commit()?;
+        Ok(self.set_head(head.header.number)?)
+    }
+
+    fn set_head(&self, number: u64) -> Result<(), StoreError> {
+        let head = Arc::new(head(&self.store, number, &self.config)?);
+        *self.head.write().unwrap_or_else(PoisonError::into_inner) = head;
         Ok(())
     }
 
@@ -155,18 +281,30 @@ impl Chain {
         let mut batch = self.store.begin()?;
         let state_root = batch.apply_state(&done.changes)?;
         let header = Sealed::new(done.header(rules, parent, state_root));
-        let block = NewBlock { header: &header, transactions: &done.transactions, receipts: &done.receipts };
+        let block = NewBlock {
+            header: &header,
+            transactions: &done.transactions,
+            receipts: &done.receipts,
+            blobs: &done.blobs,
+        };
         batch.put_block(&block, self.config.history_blocks)?;
         batch.commit()?;
         Ok(header)
     }
 }
 
-fn head(store: &Store, number: u64) -> Result<Head, StoreError> {
+fn head(store: &Store, number: u64, config: &NodeConfig) -> Result<Head, StoreError> {
     let snapshot = store.snapshot()?;
     let header = snapshot.header(number)?;
     let header = header.ok_or_else(|| StoreError::Corrupt(format!("the newest block, {number}, has no header")))?;
-    Ok(Head { header, snapshot })
+    let (safe, finalized) = match (config.kind, store.labels()?) {
+        (ChainKind::Ethereum, _) => {
+            let depth = config.finality_blocks;
+            (number.saturating_sub(depth / 2), number.saturating_sub(depth))
+        }
+        (ChainKind::Rollup, labels) => labels.unwrap_or((number, number)),
+    };
+    Ok(Head { header, snapshot, kind: config.kind, safe, finalized })
 }
 
 /// Checks that the state trie is that of the newest block.
@@ -184,7 +322,10 @@ fn begin(config: &NodeConfig, store: &Store) -> Result<(), StoreError> {
     batch.put_chain_id(config.chain_id)?;
     let state_root = batch.apply_state(&genesis_state(config))?;
     let header = Sealed::new(genesis_header(config, state_root, config.genesis_time_s.unwrap_or_else(now_s)));
-    batch.put_block(&NewBlock { header: &header, transactions: &[], receipts: &[] }, config.history_blocks)?;
+    batch.put_block(
+        &NewBlock { header: &header, transactions: &[], receipts: &[], blobs: &[] },
+        config.history_blocks,
+    )?;
     batch.commit()
 }
 
@@ -239,7 +380,10 @@ fn genesis_state(config: &NodeConfig) -> StateChanges {
 
 fn genesis_header(config: &NodeConfig, state_root: B256, timestamp_s: u64) -> Header {
     Header {
-        beneficiary: FEE_RECIPIENT,
+        beneficiary: match config.kind {
+            ChainKind::Rollup => FEE_RECIPIENT,
+            ChainKind::Ethereum => Address::ZERO,
+        },
         state_root,
         number: 0,
         gas_limit: config.gas_limit,
@@ -254,6 +398,14 @@ fn genesis_header(config: &NodeConfig, state_root: B256, timestamp_s: u64) -> He
 }
 
 fn now_s() -> u64 {
+    since_1970().as_secs()
+}
+
+fn now_ns() -> u128 {
+    since_1970().as_nanos()
+}
+
+fn since_1970() -> Duration {
     // A clock before 1970 counts as 1970: timestamps then follow the parent's.
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -6,7 +6,10 @@ use std::{
     path::PathBuf,
 };
 
-use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::{
+    eips::eip1559::BaseFeeParams,
+    primitives::{Address, B256, Bytes, U256},
+};
 
 use crate::{dev, error::NodeError};
 
@@ -20,6 +23,10 @@ pub struct NodeConfig {
     pub data_dir: Option<PathBuf>,
     /// Chain id that transactions must be signed for.
     pub chain_id: u64,
+    /// Whose rules it follows.
+    pub kind: ChainKind,
+    /// Whether blocks are built only when told to, instead of every `block_time_ms`.
+    pub driven: bool,
     /// Milliseconds between blocks.
     ///
     /// Block timestamps are whole seconds. With 1000 ms or more every block is at least one second later than its
@@ -37,6 +44,9 @@ pub struct NodeConfig {
     pub gas_limit: u64,
     /// Base fee of block 0 in wei per gas.
     pub initial_base_fee_wei: u64,
+    /// On an Ethereum chain, how many blocks behind the newest the `finalized` one is; `safe` is half as many behind.
+    /// On a rollup L1 says what is safe and finalized; without one, everything is.
+    pub finality_blocks: u64,
     /// Blocks whose state can still be read by number, beside the head.
     pub history_blocks: u64,
     /// Offers `evm_increaseTime` and `evm_mine` over RPC. Never set it on a chain that others use.
@@ -45,6 +55,30 @@ pub struct NodeConfig {
     pub pool: PoolLimits,
     /// What one RPC client may ask for.
     pub rpc: RpcLimits,
+}
+
+/// Whose rules a chain follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChainKind {
+    /// An OP Stack rollup.
+    #[default]
+    Rollup,
+    /// Ethereum as of Cancun, blobs included: a development L1.
+    ///
+    /// The EVM is the rollup's, which differs from Ethereum's in this: the precompile of RIP-7212 exists and the one for
+    /// pairings takes at most 112,687 bytes.
+    Ethereum,
+}
+
+impl ChainKind {
+    /// How fast the base fee follows demand.
+    pub(crate) const fn base_fee_params(self) -> BaseFeeParams {
+        match self {
+            // The OP Stack's parameters since Canyon: target a sixth of the limit, at most 2 % per block.
+            Self::Rollup => BaseFeeParams::optimism_canyon(),
+            Self::Ethereum => BaseFeeParams::ethereum(),
+        }
+    }
 }
 
 /// One account of block 0.
@@ -141,6 +175,8 @@ impl Default for NodeConfig {
         Self {
             data_dir: None,
             chain_id: 901,
+            kind: ChainKind::Rollup,
+            driven: false,
             block_time_ms: 1000,
             mine_empty: true,
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
@@ -148,6 +184,7 @@ impl Default for NodeConfig {
             genesis_time_s: None,
             gas_limit: 30_000_000,
             initial_base_fee_wei: 1_000_000_000,
+            finality_blocks: 64,
             history_blocks: 128,
             dev_methods: false,
             pool: PoolLimits::default(),

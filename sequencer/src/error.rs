@@ -56,6 +56,9 @@ pub enum PoolError {
     /// Blob and set-code transactions do not exist on this chain.
     #[error("transaction type not supported: type {0}")]
     Type(u8),
+    /// The blobs are not those that the transaction commits to.
+    #[error("invalid blobs: {0}")]
+    Blobs(String),
     /// A legacy transaction without a chain id could be replayed here from another chain.
     #[error("only replay-protected (EIP-155) transactions allowed over RPC")]
     Unprotected,
@@ -192,6 +195,14 @@ pub enum NodeError {
         /// The hash of its parent.
         parent: B256,
         /// What failed.
+        cause: String,
+    },
+    /// The block that was asked for cannot be. Ask for another.
+    #[error("no block on {parent} with these attributes: {cause}")]
+    Refused {
+        /// The hash of the parent that was named.
+        parent: B256,
+        /// What is wrong.
         cause: String,
     },
     /// The node has stopped. Start it again.

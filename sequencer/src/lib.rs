@@ -64,13 +64,16 @@ mod config;
 mod dev;
 mod error;
 mod exec;
+mod l1;
 mod node;
 mod pool;
 mod rpc;
 mod store;
 mod trie;
 
-pub use config::{GenesisAccount, NodeConfig, PoolLimits, RpcLimits};
+pub use config::{ChainKind, GenesisAccount, NodeConfig, PoolLimits, RpcLimits};
 pub use dev::{DEV_ACCOUNTS, DEV_MNEMONIC, dev_accounts};
 pub use error::{NodeError, PoolError, StoreError};
+pub use exec::attributes::Attributes;
+pub use l1::{DevL1, DevL1Config};
 pub use node::{BlockRef, Node, NodeHandle};

@@ -11,7 +11,14 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
-use crate::{chain::Chain, config::NodeConfig, error::NodeError, rpc, store::Store};
+use crate::{
+    chain::{Chain, ProduceError},
+    config::NodeConfig,
+    error::NodeError,
+    exec::attributes::Attributes,
+    rpc,
+    store::Store,
+};
 
 /// How long requests that are being answered may take to finish at shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -64,9 +71,12 @@ impl Node {
         let chain = Arc::new(tokio::task::spawn_blocking(open).await.map_err(panicked)??);
         let (address, server) = rpc::start(chain.clone()).await?;
         let (stop, stopped) = watch::channel(false);
-        let builder = Some(tokio::spawn(build_blocks(chain.clone(), stopped)));
+        let builder = match chain.config.driven {
+            true => tokio::spawn(wait_for_stop(stopped)),
+            false => tokio::spawn(build_blocks(chain.clone(), stopped)),
+        };
         tracing::info!(%address, "serving JSON-RPC");
-        Ok(NodeHandle { chain, address, server, stop, builder, _temporary: temporary })
+        Ok(NodeHandle { chain, address, server, stop, builder: Some(builder), _temporary: temporary })
     }
 }
 
@@ -117,6 +127,46 @@ impl NodeHandle {
         Ok(self.head())
     }
 
+    /// Builds the block after `parent`, which must be the newest, with the given attributes.
+    ///
+    /// # Errors
+    /// [`NodeError::Refused`] if `parent` is not the newest block or the attributes cannot be a block, after which the
+    /// chain is as it was; [`NodeError::Store`] if the block could not be kept.
+    pub async fn produce(&self, parent: B256, attributes: Attributes) -> Result<BlockRef, NodeError> {
+        let chain = self.chain.clone();
+        let produced = tokio::task::spawn_blocking(move || chain.produce(parent, &attributes)).await;
+        match produced.map_err(panicked)? {
+            Ok(_) => Ok(self.head()),
+            Err(ProduceError::Node(error)) => Err(error),
+            Err(refused) => Err(NodeError::Refused { parent, cause: refused.to_string() }),
+        }
+    }
+
+    /// Takes back every block after `number`; what their senders signed waits again, unless it carried blobs. On a
+    /// development L1 this is what makes a reorganisation.
+    ///
+    /// # Errors
+    /// [`NodeError::Store`] if the blocks are older than [`NodeConfig::history_blocks`] or the store failed.
+    pub async fn unwind(&self, number: u64) -> Result<BlockRef, NodeError> {
+        let chain = self.chain.clone();
+        tokio::task::spawn_blocking(move || chain.unwind(number)).await.map_err(panicked)??;
+        Ok(self.head())
+    }
+
+    /// Notes the newest block that L1 holds, `safe`, and the newest that it holds for good, by their numbers.
+    ///
+    /// # Errors
+    /// [`NodeError::Store`] if it could not be kept.
+    pub async fn set_heads(&self, safe: u64, finalized: u64) -> Result<(), NodeError> {
+        let chain = self.chain.clone();
+        tokio::task::spawn_blocking(move || chain.set_labels(safe, finalized)).await.map_err(panicked)?
+    }
+
+    /// The chain behind the handle.
+    pub(crate) fn chain(&self) -> &Arc<Chain> {
+        &self.chain
+    }
+
     /// Waits until the node fails. Returns only if it cannot build blocks any more, with the reason.
     ///
     /// # Errors
@@ -163,6 +213,13 @@ impl Drop for NodeHandle {
         self.stop.send_replace(true);
         let _ = self.server.stop();
     }
+}
+
+/// For a node whose blocks are built only when told to.
+async fn wait_for_stop(mut stop: watch::Receiver<bool>) -> Result<(), NodeError> {
+    // An error means that the handle is gone, which stops the node too.
+    let _ = stop.wait_for(|stop| *stop).await;
+    Ok(())
 }
 
 /// Builds blocks at their times until told to stop or the store fails.

@@ -2,23 +2,35 @@
 
 use alloy::{
     consensus::{
-        Header, Receipt, ReceiptEnvelope, ReceiptWithBloom, TxType,
-        constants::EMPTY_WITHDRAWALS,
-        proofs::{calculate_receipt_root, ordered_trie_root_with_encoder},
+        Header, Receipt, ReceiptEnvelope, ReceiptWithBloom, TxType, constants::EMPTY_WITHDRAWALS,
+        proofs::ordered_trie_root_with_encoder,
     },
-    primitives::{Address, B256, Bytes, Log, U256, logs_bloom},
+    eips::{
+        eip2718::Encodable2718,
+        eip4788::BEACON_ROOTS_ADDRESS,
+        eip4844::{DATA_GAS_PER_BLOB, MAX_DATA_GAS_PER_BLOCK_DENCUN},
+    },
+    primitives::{Address, B256, Bytes, KECCAK256_EMPTY, Log, U256, logs_bloom},
 };
+use op_alloy::consensus::{OpDepositReceipt, OpReceiptEnvelope};
 use revm::{
-    ExecuteCommitEvm, ExecuteEvm,
-    context::result::{EVMError, ExecutionResult},
+    Database, ExecuteCommitEvm, ExecuteEvm, SystemCallEvm,
+    context::{
+        ContextTr,
+        result::{EVMError, ExecutionResult},
+    },
     database::{BundleState, State, states::bundle_state::BundleRetention},
     database_interface::bal::EvmDatabaseError,
 };
 
-use super::env::{BlockRules, FEE_RECIPIENT};
+use super::{
+    attributes::DEPOSIT,
+    env::{BlockRules, Evm, FEE_VAULTS},
+};
 use crate::{
+    config::ChainKind,
     error::StoreError,
-    pool::PooledTx,
+    pool::{Blob, PooledTx},
     store::{self, AccountChange, StateChanges, StoredReceipt},
 };
 
@@ -48,34 +60,60 @@ pub(crate) struct Executed {
     pub(crate) receipts: Vec<StoredReceipt>,
     /// Gas used by all.
     pub(crate) gas_used: u64,
+    /// The blobs they carry, in order.
+    pub(crate) blobs: Vec<Blob>,
 }
 
-/// Runs transactions until the source has no more, the block is full, or `enough` says so.
+/// Why a block could not be executed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExecuteError {
+    /// A transaction that the block must hold cannot be in it.
+    #[error("transaction {index}, {hash}: {cause}")]
+    Forced {
+        /// Its index in the block.
+        index: usize,
+        /// Its hash.
+        hash: B256,
+        /// What the EVM says.
+        cause: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Version of a deposit's receipt since Canyon.
+const DEPOSIT_RECEIPT_VERSION: u64 = 1;
+
+/// Runs the forced transactions, then others until the source has no more, the block is full, or `enough` says so.
 pub(crate) fn execute(
     rules: &BlockRules,
     parent: store::State<'_>,
+    forced: &[PooledTx],
     source: &mut impl Source,
     mut enough: impl FnMut() -> bool,
-) -> Result<Executed, StoreError> {
+) -> Result<Executed, ExecuteError> {
     let mut state = State::builder().with_database_ref(parent).with_bundle_update().build();
     let mut done = Executed::default();
     let mut evm = rules.evm(&mut state);
+    tell_beacon_root(rules, &mut evm)?;
+    run_forced(rules, &mut evm, forced, &mut done)?;
     while rules.gas_limit - done.gas_used >= LEAST_GAS && !enough() {
         let Some(tx) = source.next() else { break };
-        if tx.env.base.gas_limit > rules.gas_limit - done.gas_used {
+        if tx.env.base.gas_limit > rules.gas_limit - done.gas_used || !done.has_blob_room(&tx) {
             source.postponed();
             continue;
         }
         match evm.transact_commit(tx.env.clone()) {
             Ok(result) => {
-                done.push(rules, &tx, result);
+                done.push(rules, &tx, tx.nonce, result);
                 source.included();
             }
             Err(error) => {
                 // A refused transaction leaves what it loaded in the journal, which would make it warm for the next.
                 evm.finalize();
                 match error {
-                    EVMError::Database(EvmDatabaseError::Database(error)) => return Err(error),
+                    EVMError::Database(EvmDatabaseError::Database(error)) => return Err(error.into()),
                     error => source.invalid(error.to_string()),
                 }
             }
@@ -84,15 +122,75 @@ pub(crate) fn execute(
     drop(evm);
     state.merge_transitions(BundleRetention::PlainState);
     done.changes = changes(state.take_bundle());
+    if rules.kind == ChainKind::Ethereum {
+        done.changes.accounts.retain(|change| !FEE_VAULTS.contains(&change.address));
+    }
     Ok(done)
 }
 
+/// Notes the root of the parent beacon block in the contract of EIP-4788, where there is one.
+fn tell_beacon_root(rules: &BlockRules, evm: &mut Evm<'_, '_>) -> Result<(), ExecuteError> {
+    let contract = evm.0.ctx.db_mut().basic(BEACON_ROOTS_ADDRESS).map_err(database)?;
+    if contract.is_none_or(|account| account.code_hash == KECCAK256_EMPTY) {
+        return Ok(());
+    }
+    let root = Bytes::copy_from_slice(rules.parent_beacon_root.as_slice());
+    match evm.system_call(BEACON_ROOTS_ADDRESS, root) {
+        Ok(outcome) => {
+            let mut state = outcome.state;
+            state.retain(|address, _| *address == BEACON_ROOTS_ADDRESS);
+            evm.commit(state);
+            Ok(())
+        }
+        Err(EVMError::Database(error)) => Err(database(error)),
+        Err(error) => Err(StoreError::Corrupt(format!("the beacon root could not be noted: {error}")).into()),
+    }
+}
+
+fn database(error: EvmDatabaseError<StoreError>) -> ExecuteError {
+    match error {
+        EvmDatabaseError::Database(error) => error.into(),
+        error => StoreError::Corrupt(error.to_string()).into(),
+    }
+}
+
+fn run_forced(
+    rules: &BlockRules,
+    evm: &mut Evm<'_, '_>,
+    forced: &[PooledTx],
+    done: &mut Executed,
+) -> Result<(), ExecuteError> {
+    for (index, tx) in forced.iter().enumerate() {
+        let refuse = |cause: String| ExecuteError::Forced { index, hash: tx.hash, cause };
+        let room = rules.gas_limit.saturating_sub(done.gas_used);
+        if tx.env.base.gas_limit > room {
+            return Err(refuse(format!("its gas limit is {}, and {room} is left", tx.env.base.gas_limit)));
+        }
+        let nonce = match tx.env.base.tx_type {
+            DEPOSIT => evm.0.ctx.db_mut().basic(tx.sender).map_err(database)?.unwrap_or_default().nonce,
+            _ => tx.nonce,
+        };
+        match evm.transact_commit(tx.env.clone()) {
+            Ok(result) => done.push(rules, tx, nonce, result),
+            Err(EVMError::Database(error)) => return Err(database(error)),
+            Err(error) => return Err(refuse(error.to_string())),
+        }
+    }
+    Ok(())
+}
+
 impl Executed {
-    fn push<H>(&mut self, rules: &BlockRules, tx: &PooledTx, result: ExecutionResult<H>) {
+    /// Whether a transaction's blobs still fit.
+    fn has_blob_room(&self, tx: &PooledTx) -> bool {
+        let more = tx.blobs.as_ref().map_or(0, |blobs| blobs.len());
+        (self.blobs.len() + more) as u64 * DATA_GAS_PER_BLOB <= MAX_DATA_GAS_PER_BLOCK_DENCUN
+    }
+
+    fn push<H>(&mut self, rules: &BlockRules, tx: &PooledTx, nonce: u64, result: ExecutionResult<H>) {
         let gas_used = result.tx_gas_used();
         self.gas_used += gas_used;
         let created = match tx.env.base.kind.is_create() && result.is_success() {
-            true => tx.sender.create(tx.nonce).to_vec().into(),
+            true => tx.sender.create(nonce).to_vec().into(),
             false => Bytes::new(),
         };
         let first_log = self.receipts.last().map_or(0, |last| last.first_log + last.logs.len() as u64);
@@ -103,27 +201,31 @@ impl Executed {
             success: result.is_success(),
             gas_used,
             cumulative_gas_used: self.gas_used,
-            effective_gas_price: tx.effective_gas_price(rules.base_fee_wei),
+            effective_gas_price: match tx.env.base.tx_type {
+                DEPOSIT => 0,
+                _ => tx.effective_gas_price(rules.base_fee_wei),
+            },
+            deposit_nonce: if tx.env.base.tx_type == DEPOSIT { nonce } else { 0 },
             first_log,
             created,
             // Logs of a reverted transaction never happened.
             logs: if result.is_success() { result.into_logs() } else { Vec::new() },
         });
         self.transactions.push(tx.raw.clone());
+        self.blobs.extend(tx.blobs.iter().flat_map(|blobs| blobs.iter().cloned()));
     }
 
     /// The block's header once its state root is known.
     pub(crate) fn header(&self, rules: &BlockRules, parent_hash: B256, state_root: B256) -> Header {
-        let envelopes: Vec<_> = self.receipts.iter().map(envelope).collect();
         let logs = self.receipts.iter().flat_map(|receipt| &receipt.logs);
         Header {
             parent_hash,
-            beneficiary: FEE_RECIPIENT,
+            beneficiary: rules.beneficiary(),
             state_root,
             transactions_root: ordered_trie_root_with_encoder(&self.transactions, |raw, out| {
                 out.extend_from_slice(raw);
             }),
-            receipts_root: calculate_receipt_root(&envelopes),
+            receipts_root: ordered_trie_root_with_encoder(&self.receipts, encode_receipt),
             logs_bloom: logs_bloom(logs),
             number: rules.number,
             gas_limit: rules.gas_limit,
@@ -132,25 +234,40 @@ impl Executed {
             mix_hash: rules.prev_randao,
             base_fee_per_gas: Some(rules.base_fee_wei),
             withdrawals_root: Some(EMPTY_WITHDRAWALS),
-            blob_gas_used: Some(0),
-            excess_blob_gas: Some(0),
-            parent_beacon_block_root: Some(B256::ZERO),
+            blob_gas_used: Some(self.blobs.len() as u64 * DATA_GAS_PER_BLOB),
+            excess_blob_gas: Some(rules.excess_blob_gas),
+            parent_beacon_block_root: Some(rules.parent_beacon_root),
             ..Header::default()
         }
     }
 }
 
 /// A receipt as the receipts root commits to it.
-fn envelope(receipt: &StoredReceipt) -> ReceiptEnvelope<Log> {
+fn encode_receipt(receipt: &StoredReceipt, out: &mut Vec<u8>) {
     let inner = Receipt {
         status: receipt.success.into(),
         cumulative_gas_used: receipt.cumulative_gas_used,
         logs: receipt.logs.clone(),
     };
-    ReceiptEnvelope::from_typed(tx_type(receipt.tx_type), ReceiptWithBloom::from(inner))
+    if receipt.tx_type == DEPOSIT {
+        let deposit = deposit_receipt(receipt, inner);
+        return OpReceiptEnvelope::Deposit(deposit.with_bloom()).encode_2718(out);
+    }
+    let receipt: ReceiptEnvelope<Log> =
+        ReceiptEnvelope::from_typed(tx_type(receipt.tx_type), ReceiptWithBloom::from(inner));
+    receipt.encode_2718(out);
 }
 
-/// The mempool lets in types 0, 1 and 2 only.
+/// A deposit's receipt with what only deposits have.
+pub(crate) fn deposit_receipt<T>(receipt: &StoredReceipt, inner: Receipt<T>) -> OpDepositReceipt<T> {
+    OpDepositReceipt {
+        inner,
+        deposit_nonce: Some(receipt.deposit_nonce),
+        deposit_receipt_version: Some(DEPOSIT_RECEIPT_VERSION),
+    }
+}
+
+/// The mempool lets in types 0, 1 and 2 only, on Ethereum 3 as well.
 pub(crate) fn tx_type(byte: u8) -> TxType {
     TxType::try_from(byte).unwrap_or_default()
 }

@@ -17,7 +17,7 @@ use revm::{
 };
 
 use super::env::{BlockRules, Working};
-use crate::{error::StoreError, store::State};
+use crate::{config::ChainKind, error::StoreError, store::State};
 
 /// Why a call did not produce output.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -85,7 +85,9 @@ pub(crate) fn message(
     {
         return invalid("both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified");
     }
-    if request.blob_versioned_hashes.is_some() || request.authorization_list.is_some() {
+    let blob_hashes = request.blob_versioned_hashes.clone().unwrap_or_default();
+    let takes_blobs = rules.kind == ChainKind::Ethereum;
+    if (!blob_hashes.is_empty() && !takes_blobs) || request.authorization_list.is_some() {
         return invalid("blob and set-code transactions are not supported");
     }
     if request.chain_id.is_some_and(|id| id != rules.chain_id) {
@@ -102,7 +104,11 @@ pub(crate) fn message(
         return invalid("maxPriorityFeePerGas is higher than maxFeePerGas");
     }
     let base = TxEnv {
-        tx_type: if request.max_fee_per_gas.is_some() { 2 } else { u8::from(request.access_list.is_some()) },
+        tx_type: match (blob_hashes.is_empty(), request.max_fee_per_gas) {
+            (false, _) => 3,
+            (true, Some(_)) => 2,
+            (true, None) => u8::from(request.access_list.is_some()),
+        },
         caller: request.from.unwrap_or_default(),
         gas_limit: request.gas.unwrap_or(gas_cap).min(gas_cap),
         gas_price,
@@ -113,6 +119,8 @@ pub(crate) fn message(
         chain_id: Some(rules.chain_id),
         access_list: request.access_list.clone().unwrap_or_default(),
         gas_priority_fee: request.max_fee_per_gas.and(tip),
+        max_fee_per_blob_gas: request.max_fee_per_blob_gas.unwrap_or_else(|| rules.blob_fee_wei()),
+        blob_hashes,
         ..TxEnv::default()
     };
     // The L1 fee of a message that is never sent is not charged, so its encoding does not matter.

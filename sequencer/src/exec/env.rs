@@ -2,7 +2,7 @@
 
 use alloy::{
     consensus::{Header, Sealed, Transaction},
-    eips::eip1559::BaseFeeParams,
+    eips::eip7840::BlobParams,
     primitives::{Address, B256, Bytes, U256, address, keccak256},
 };
 use op_revm::{DefaultOp, OpBuilder, OpContext, OpSpecId, OpTransaction, api::builder::DefaultOpEvm};
@@ -14,7 +14,8 @@ use revm::{
     primitives::eip4844::BLOB_BASE_FEE_UPDATE_FRACTION_CANCUN,
 };
 
-use crate::store::State;
+use super::attributes::Attributes;
+use crate::{config::ChainKind, store::State};
 
 /// The rules of execution.
 pub(crate) const SPEC: OpSpecId = OpSpecId::GRANITE;
@@ -22,9 +23,9 @@ pub(crate) const SPEC: OpSpecId = OpSpecId::GRANITE;
 /// Receives the tips: the OP Stack's sequencer fee vault.
 pub(crate) const FEE_RECIPIENT: Address = address!("4200000000000000000000000000000000000011");
 
-/// How fast the base fee follows demand: the OP Stack's parameters since Canyon (target a sixth of the limit, at
-/// most 2 % per block).
-pub(crate) const BASE_FEE: BaseFeeParams = BaseFeeParams::optimism_canyon();
+/// Where the EVM collects base fees and L1 fees. On Ethereum they are burned.
+pub(crate) const FEE_VAULTS: [Address; 2] =
+    [address!("4200000000000000000000000000000000000019"), address!("420000000000000000000000000000000000001a")];
 
 /// State with what was changed on top. One type for blocks and calls alike, so that the EVM is compiled once.
 pub(crate) type Working<'a> = revm::database::State<WrapDatabaseRef<State<'a>>>;
@@ -37,6 +38,8 @@ pub(crate) type Evm<'db, 'a> = DefaultOpEvm<OpContext<&'db mut Working<'a>>>;
 pub(crate) struct BlockRules {
     /// Chain id.
     pub(crate) chain_id: u64,
+    /// Whose rules the chain follows.
+    pub(crate) kind: ChainKind,
     /// Number of the block.
     pub(crate) number: u64,
     /// Seconds since 1970.
@@ -47,30 +50,54 @@ pub(crate) struct BlockRules {
     pub(crate) base_fee_wei: u64,
     /// The value of PREVRANDAO. Without an L1 to take it from, the hash of the parent's hash: unique, not random.
     pub(crate) prev_randao: B256,
+    /// What EIP-4788 tells contracts about the consensus layer.
+    pub(crate) parent_beacon_root: B256,
+    /// Blob gas above the target that earlier blocks used (EIP-4844); always zero on a rollup.
+    pub(crate) excess_blob_gas: u64,
 }
 
 impl BlockRules {
     /// The rules of the block after `parent`.
-    pub(crate) fn after(chain_id: u64, parent: &Sealed<Header>, timestamp_s: u64) -> Self {
+    pub(crate) fn after(chain_id: u64, kind: ChainKind, parent: &Sealed<Header>, timestamp_s: u64) -> Self {
+        let excess_blob_gas = match kind {
+            ChainKind::Rollup => 0,
+            ChainKind::Ethereum => parent.next_block_excess_blob_gas(BlobParams::cancun()).unwrap_or_default(),
+        };
         Self {
             chain_id,
+            kind,
             number: parent.number + 1,
             timestamp_s,
             gas_limit: parent.gas_limit,
-            base_fee_wei: parent.next_block_base_fee(BASE_FEE).unwrap_or_default(),
+            base_fee_wei: parent.next_block_base_fee(kind.base_fee_params()).unwrap_or_default(),
             prev_randao: keccak256(parent.hash()),
+            parent_beacon_root: B256::ZERO,
+            excess_blob_gas,
+        }
+    }
+
+    /// The rules of the block after `parent` as `attributes` have it.
+    pub(crate) fn chosen(chain_id: u64, kind: ChainKind, parent: &Sealed<Header>, attributes: &Attributes) -> Self {
+        Self {
+            gas_limit: attributes.gas_limit,
+            prev_randao: attributes.prev_randao,
+            parent_beacon_root: attributes.parent_beacon_root,
+            ..Self::after(chain_id, kind, parent, attributes.timestamp_s)
         }
     }
 
     /// The rules that a finished block was made by.
-    pub(crate) fn of(chain_id: u64, header: &Header) -> Self {
+    pub(crate) fn of(chain_id: u64, kind: ChainKind, header: &Header) -> Self {
         Self {
             chain_id,
+            kind,
             number: header.number,
             timestamp_s: header.timestamp,
             gas_limit: header.gas_limit,
             base_fee_wei: header.base_fee_per_gas.unwrap_or_default(),
             prev_randao: header.mix_hash,
+            parent_beacon_root: header.parent_beacon_block_root.unwrap_or_default(),
+            excess_blob_gas: header.excess_blob_gas.unwrap_or_default(),
         }
     }
 
@@ -90,15 +117,31 @@ impl BlockRules {
         Context::op().with_db(state).with_cfg(cfg).with_block(self.block_env()).build_op()
     }
 
+    /// What a unit of blob gas costs, in wei.
+    pub(crate) fn blob_fee_wei(&self) -> u128 {
+        BlobExcessGasAndPrice::new(self.excess_blob_gas, BLOB_BASE_FEE_UPDATE_FRACTION_CANCUN).blob_gasprice
+    }
+
+    /// Who receives the tips.
+    pub(crate) fn beneficiary(&self) -> Address {
+        match self.kind {
+            ChainKind::Rollup => FEE_RECIPIENT,
+            ChainKind::Ethereum => Address::ZERO,
+        }
+    }
+
     fn block_env(&self) -> BlockEnv {
         BlockEnv {
             number: U256::from(self.number),
-            beneficiary: FEE_RECIPIENT,
+            beneficiary: self.beneficiary(),
             timestamp: U256::from(self.timestamp_s),
             gas_limit: self.gas_limit,
             basefee: self.base_fee_wei,
             prevrandao: Some(self.prev_randao),
-            blob_excess_gas_and_price: Some(BlobExcessGasAndPrice::new(0, BLOB_BASE_FEE_UPDATE_FRACTION_CANCUN)),
+            blob_excess_gas_and_price: Some(BlobExcessGasAndPrice::new(
+                self.excess_blob_gas,
+                BLOB_BASE_FEE_UPDATE_FRACTION_CANCUN,
+            )),
             ..BlockEnv::default()
         }
     }
@@ -118,6 +161,8 @@ pub(crate) fn tx_env(tx: &impl Transaction, sender: Address, raw: Bytes) -> OpTr
         chain_id: tx.chain_id(),
         access_list: tx.access_list().cloned().unwrap_or_default(),
         gas_priority_fee: tx.max_priority_fee_per_gas(),
+        blob_hashes: tx.blob_versioned_hashes().unwrap_or_default().to_vec(),
+        max_fee_per_blob_gas: tx.max_fee_per_blob_gas().unwrap_or_default(),
         ..TxEnv::default()
     };
     OpTransaction { base, enveloped_tx: Some(raw), deposit: Default::default() }

@@ -5,13 +5,18 @@
 //!                         \-------> call::run / estimate::gas      --> output, revert data, gas
 //! ```
 //!
+//! A block whose [`attributes::Attributes`] are given begins with the transactions they force: deposits and, on a
+//! follower, everything that was derived from L1.
+//!
 //! Without the `L1Block` contract in genesis the L1 data fee is zero, which is what `op-revm` charges when that
 //! contract's fee scalars are not set.
 
+pub(crate) mod attributes;
 pub(crate) mod block;
 pub(crate) mod call;
 pub(crate) mod env;
 pub(crate) mod estimate;
+pub(crate) mod l1_fee;
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use super::{
     env::{BlockRules, FEE_RECIPIENT},
 };
 use crate::{
+    config::ChainKind,
     pool::PooledTx,
     store::{AccountChange, NewBlock, Snapshot, StateChanges, Store},
 };
@@ -56,14 +57,14 @@ fn state(dir: &std::path::Path) -> Snapshot {
     let mut batch = store.begin().unwrap();
     batch.apply_state(&changes).unwrap();
     let header = Sealed::new(Header::default());
-    batch.put_block(&NewBlock { header: &header, transactions: &[], receipts: &[] }, 10).unwrap();
+    batch.put_block(&NewBlock { header: &header, transactions: &[], receipts: &[], blobs: &[] }, 10).unwrap();
     batch.commit().unwrap();
     store.snapshot().unwrap()
 }
 
 fn rules() -> BlockRules {
     let parent = Header { gas_limit: 1_000_000, base_fee_per_gas: Some(1000), ..Header::default() };
-    BlockRules::after(901, &Sealed::new(parent), 7)
+    BlockRules::after(901, ChainKind::Rollup, &Sealed::new(parent), 7)
 }
 
 fn tx(sender: Address, nonce: u64, kind: TxKind, data: &[u8], gas_limit: u64) -> PooledTx {
@@ -81,7 +82,7 @@ fn tx(sender: Address, nonce: u64, kind: TxKind, data: &[u8], gas_limit: u64) ->
         ..TxEnv::default()
     };
     let env = OpTransaction { base, enveloped_tx: Some(raw.clone()), deposit: Default::default() };
-    PooledTx { hash: keccak256(&raw), raw, sender, nonce, cost: U256::ZERO, env }
+    PooledTx { hash: keccak256(&raw), raw, sender, nonce, cost: U256::ZERO, env, blobs: None }
 }
 
 #[derive(Default)]
@@ -108,7 +109,7 @@ fn run(waiting: Vec<PooledTx>) -> (Executed, Listed) {
     let dir = tempfile::tempdir().unwrap();
     let snapshot = state(dir.path());
     let mut source = Listed { waiting: waiting.into(), ..Listed::default() };
-    let done = execute(&rules(), snapshot.state(), &mut source, || false).unwrap();
+    let done = execute(&rules(), snapshot.state(), &[], &mut source, || false).unwrap();
     (done, source)
 }
 

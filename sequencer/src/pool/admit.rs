@@ -8,21 +8,33 @@ use alloy::{
 use alloy_trie::TrieAccount;
 use revm::{context_interface::cfg::gas::calculate_initial_tx_gas_for_tx, primitives::eip3860::MAX_INITCODE_SIZE};
 
-use super::{PoolRules, PooledTx};
+use std::sync::Arc;
+
+use super::{PoolRules, PooledTx, blobs};
 use crate::{
+    config::ChainKind,
     error::PoolError,
     exec::env::{SPEC, tx_env},
 };
 
 /// Checks everything that needs no state.
 pub(super) fn check(rules: &PoolRules, raw: Bytes) -> Result<PooledTx, PoolError> {
-    if raw.len() > rules.limits.tx_bytes {
-        return Err(PoolError::TooLarge { size: raw.len(), limit: rules.limits.tx_bytes });
+    let limit = match (rules.kind, raw.first()) {
+        (ChainKind::Ethereum, Some(&blobs::TYPE)) => rules.limits.tx_bytes + blobs::MAX_BYTES,
+        _ => rules.limits.tx_bytes,
+    };
+    if raw.len() > limit {
+        return Err(PoolError::TooLarge { size: raw.len(), limit });
     }
     let tx = TxEnvelope::decode_2718_exact(&raw).map_err(|error| PoolError::Undecodable(error.to_string()))?;
-    if tx.ty() > 2 {
-        return Err(PoolError::Type(tx.ty()));
-    }
+    let (tx, raw, blobs) = match tx.ty() {
+        0..=2 => (tx, raw, None),
+        blobs::TYPE if rules.kind == ChainKind::Ethereum => {
+            let (tx, raw, blobs) = blobs::split(tx)?;
+            (tx, raw, Some(Arc::new(blobs)))
+        }
+        other => return Err(PoolError::Type(other)),
+    };
     match tx.chain_id() {
         None => return Err(PoolError::Unprotected),
         Some(have) if have != rules.chain_id => return Err(PoolError::ChainId { have, want: rules.chain_id }),
@@ -45,7 +57,10 @@ pub(super) fn check(rules: &PoolRules, raw: Bytes) -> Result<PooledTx, PoolError
         return Err(PoolError::IntrinsicGas { gas: tx.gas_limit(), needed });
     }
     let gas_cost = U256::from(tx.gas_limit()).saturating_mul(U256::from(cap));
-    Ok(PooledTx { hash: *tx.tx_hash(), sender, nonce: tx.nonce(), cost: gas_cost.saturating_add(tx.value()), raw, env })
+    let blob_cap = U256::from(tx.max_fee_per_blob_gas().unwrap_or_default());
+    let blob_cost = U256::from(tx.blob_gas_used().unwrap_or_default()).saturating_mul(blob_cap);
+    let cost = gas_cost.saturating_add(blob_cost).saturating_add(tx.value());
+    Ok(PooledTx { hash: *tx.tx_hash(), sender, nonce: tx.nonce(), cost, raw, env, blobs })
 }
 
 /// Checks the transaction against its sender's account.

@@ -59,6 +59,11 @@ impl Best {
         Self { base_fee_wei, heads: BinaryHeap::new(), current: None, taken: Vec::new(), invalid: Vec::new() }
     }
 
+    /// No transactions at all.
+    pub(crate) fn nothing() -> Self {
+        Self::new(0)
+    }
+
     /// Adds one sender's transactions, in nonce order without gaps.
     pub(super) fn push(&mut self, run: Run) {
         let Some((tx, arrival)) = run.front() else { return };

@@ -10,23 +10,37 @@
 
 mod admit;
 mod best;
+pub(crate) mod blobs;
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::primitives::{Address, B256, Bytes, FixedBytes, U256};
 use op_revm::OpTransaction;
 use revm::context::TxEnv;
 
 pub(crate) use best::Best;
 
 use crate::{
-    config::PoolLimits,
+    config::{ChainKind, PoolLimits},
     error::{PoolError, StoreError},
     store::State,
 };
+
+/// A blob with what proves it (EIP-4844).
+#[derive(Clone, Debug)]
+pub(crate) struct Blob {
+    /// Versioned hash of the commitment.
+    pub(crate) hash: B256,
+    /// The commitment.
+    pub(crate) commitment: FixedBytes<48>,
+    /// The proof that the commitment is of this blob.
+    pub(crate) proof: FixedBytes<48>,
+    /// The blob, 131,072 bytes.
+    pub(crate) data: Bytes,
+}
 
 /// A transaction that waits.
 #[derive(Debug)]
@@ -43,6 +57,8 @@ pub(crate) struct PooledTx {
     pub(crate) cost: U256,
     /// As the EVM takes it.
     pub(crate) env: OpTransaction<TxEnv>,
+    /// The blobs that travel with it. They are not part of `raw`.
+    pub(crate) blobs: Option<Arc<Vec<Blob>>>,
 }
 
 impl PooledTx {
@@ -67,6 +83,8 @@ impl PooledTx {
 pub(crate) struct PoolRules {
     /// Chain id it must be signed for.
     pub(crate) chain_id: u64,
+    /// Whose rules the chain follows.
+    pub(crate) kind: ChainKind,
     /// Gas limit of a block.
     pub(crate) gas_limit: u64,
     /// Sizes and counts.

@@ -9,6 +9,7 @@ use alloy::{
 
 use super::*;
 use crate::{
+    config::ChainKind,
     exec::block::Source,
     store::{AccountChange, NewBlock, Snapshot, StateChanges, Store},
 };
@@ -29,7 +30,7 @@ impl Bench {
         let store = Store::open(dir.path()).unwrap();
         let keys = crate::dev_accounts().unwrap();
         let bench = Self {
-            pool: Pool::new(PoolRules { chain_id: CHAIN, gas_limit: 30_000_000, limits }),
+            pool: Pool::new(PoolRules { chain_id: CHAIN, kind: ChainKind::Rollup, gas_limit: 30_000_000, limits }),
             store,
             keys,
             _dir: dir,
@@ -49,7 +50,7 @@ impl Bench {
         let mut batch = self.store.begin().unwrap();
         batch.apply_state(&StateChanges { accounts: accounts.collect(), code: Vec::new() }).unwrap();
         let header = alloy::consensus::Sealed::new(alloy::consensus::Header { number: block, ..Default::default() });
-        batch.put_block(&NewBlock { header: &header, transactions: &[], receipts: &[] }, 10).unwrap();
+        batch.put_block(&NewBlock { header: &header, transactions: &[], receipts: &[], blobs: &[] }, 10).unwrap();
         batch.commit().unwrap();
     }
 

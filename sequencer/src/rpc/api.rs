@@ -3,12 +3,11 @@
 use alloy::{
     eips::BlockId,
     primitives::{Address, B256, Bytes, U64, U256},
-    rpc::types::{
-        Block, BlockNumberOrTag, FeeHistory, Filter, FilterChanges, Log, Transaction, TransactionReceipt,
-        TransactionRequest, state::StateOverride,
-    },
+    rpc::types::{BlockNumberOrTag, FeeHistory, Filter, FilterChanges, Log, TransactionRequest, state::StateOverride},
 };
 use jsonrpsee::{core::RpcResult, proc_macros::rpc};
+
+use super::types::{RpcBlock, RpcReceipt, RpcTransaction};
 
 /// Methods of the `eth` namespace.
 #[rpc(server, namespace = "eth")]
@@ -23,25 +22,25 @@ pub(super) trait EthApi {
     fn block_number(&self) -> RpcResult<U64>;
 
     #[method(name = "getBlockByNumber", blocking)]
-    fn block_by_number(&self, number: BlockNumberOrTag, full: Option<bool>) -> RpcResult<Option<Block>>;
+    fn block_by_number(&self, number: BlockNumberOrTag, full: Option<bool>) -> RpcResult<Option<RpcBlock>>;
     #[method(name = "getBlockByHash", blocking)]
-    fn block_by_hash(&self, hash: B256, full: Option<bool>) -> RpcResult<Option<Block>>;
+    fn block_by_hash(&self, hash: B256, full: Option<bool>) -> RpcResult<Option<RpcBlock>>;
     #[method(name = "getBlockTransactionCountByNumber", blocking)]
     fn transaction_count_by_number(&self, number: BlockNumberOrTag) -> RpcResult<Option<U64>>;
     #[method(name = "getBlockTransactionCountByHash", blocking)]
     fn transaction_count_by_hash(&self, hash: B256) -> RpcResult<Option<U64>>;
     #[method(name = "getBlockReceipts", blocking)]
-    fn block_receipts(&self, block: BlockId) -> RpcResult<Option<Vec<TransactionReceipt>>>;
+    fn block_receipts(&self, block: BlockId) -> RpcResult<Option<Vec<RpcReceipt>>>;
     #[method(name = "getTransactionByHash", blocking)]
-    fn transaction_by_hash(&self, hash: B256) -> RpcResult<Option<Transaction>>;
+    fn transaction_by_hash(&self, hash: B256) -> RpcResult<Option<RpcTransaction>>;
     #[method(name = "getTransactionByBlockNumberAndIndex", blocking)]
-    fn transaction_by_number(&self, number: BlockNumberOrTag, index: U64) -> RpcResult<Option<Transaction>>;
+    fn transaction_by_number(&self, number: BlockNumberOrTag, index: U64) -> RpcResult<Option<RpcTransaction>>;
     #[method(name = "getTransactionByBlockHashAndIndex", blocking)]
-    fn transaction_by_block_hash(&self, hash: B256, index: U64) -> RpcResult<Option<Transaction>>;
+    fn transaction_by_block_hash(&self, hash: B256, index: U64) -> RpcResult<Option<RpcTransaction>>;
     #[method(name = "getRawTransactionByHash", blocking)]
     fn raw_transaction(&self, hash: B256) -> RpcResult<Option<Bytes>>;
     #[method(name = "getTransactionReceipt", blocking)]
-    fn transaction_receipt(&self, hash: B256) -> RpcResult<Option<TransactionReceipt>>;
+    fn transaction_receipt(&self, hash: B256) -> RpcResult<Option<RpcReceipt>>;
 
     #[method(name = "getBalance", blocking)]
     fn balance(&self, address: Address, block: Option<BlockId>) -> RpcResult<U256>;
@@ -69,6 +68,8 @@ pub(super) trait EthApi {
     #[method(name = "sendRawTransaction", blocking)]
     fn send_raw_transaction(&self, raw: Bytes) -> RpcResult<B256>;
 
+    #[method(name = "blobBaseFee")]
+    fn blob_base_fee(&self) -> RpcResult<U256>;
     #[method(name = "gasPrice", blocking)]
     fn gas_price(&self) -> RpcResult<U256>;
     #[method(name = "maxPriorityFeePerGas")]

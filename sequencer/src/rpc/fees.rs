@@ -1,13 +1,15 @@
 //! Gas prices.
 
 use alloy::{
+    consensus::Header,
+    eips::{eip4844::MAX_DATA_GAS_PER_BLOCK_DENCUN, eip7840::BlobParams},
     primitives::U256,
     rpc::types::{BlockNumberOrTag, FeeHistory},
 };
 use jsonrpsee::core::RpcResult;
 
 use super::error::{failed, invalid};
-use crate::{chain::Head, error::StoreError, exec::env::BASE_FEE};
+use crate::{chain::Head, error::StoreError};
 
 /// The tip that is suggested, in wei per gas: any tip gets into a block that is not full.
 pub(super) const SUGGESTED_TIP_WEI: u64 = 1_000_000;
@@ -23,8 +25,17 @@ pub(super) fn gas_price(head: &Head) -> U256 {
     U256::from(next_base_fee(head)) + U256::from(SUGGESTED_TIP_WEI)
 }
 
+/// What a unit of blob gas costs in the next block, in wei.
+pub(super) fn blob_base_fee(head: &Head) -> u128 {
+    next_blob_fee(&head.header)
+}
+
+fn next_blob_fee(header: &Header) -> u128 {
+    header.next_block_blob_fee(BlobParams::cancun()).unwrap_or(1)
+}
+
 fn next_base_fee(head: &Head) -> u64 {
-    head.header.next_block_base_fee(BASE_FEE).unwrap_or_default()
+    head.header.next_block_base_fee(head.kind.base_fee_params()).unwrap_or_default()
 }
 
 /// Fees and fullness of recent blocks.
@@ -46,14 +57,17 @@ pub(super) fn history(
         let header = head.header(number)?;
         history.base_fee_per_gas.push(header.base_fee_per_gas.unwrap_or_default().into());
         history.gas_used_ratio.push(header.gas_used as f64 / header.gas_limit as f64);
-        history.base_fee_per_blob_gas.push(1);
-        history.blob_gas_used_ratio.push(0.0);
+        history.base_fee_per_blob_gas.push(header.blob_fee(BlobParams::cancun()).unwrap_or(1));
+        let blob_gas = header.blob_gas_used.unwrap_or_default();
+        history.blob_gas_used_ratio.push(blob_gas as f64 / MAX_DATA_GAS_PER_BLOCK_DENCUN as f64);
         if let Some(percentiles) = percentiles {
             rewards.push(rewards_of(head, number, header.gas_used, percentiles)?);
         }
     }
-    history.base_fee_per_gas.push(head.header(newest)?.next_block_base_fee(BASE_FEE).unwrap_or_default().into());
-    history.base_fee_per_blob_gas.push(1);
+    history
+        .base_fee_per_gas
+        .push(head.header(newest)?.next_block_base_fee(head.kind.base_fee_params()).unwrap_or_default().into());
+    history.base_fee_per_blob_gas.push(next_blob_fee(head.header(newest)?.inner()));
     history.reward = percentiles.map(|_| rewards);
     Ok(history)
 }

@@ -3,10 +3,7 @@
 use alloy::{
     eips::BlockId,
     primitives::{Address, B256, Bytes, U64, U256, keccak256},
-    rpc::types::{
-        Block, BlockNumberOrTag, FeeHistory, Filter, FilterChanges, Log, Transaction, TransactionReceipt,
-        TransactionRequest, state::StateOverride,
-    },
+    rpc::types::{BlockNumberOrTag, FeeHistory, Filter, FilterChanges, Log, TransactionRequest, state::StateOverride},
 };
 use jsonrpsee::core::RpcResult;
 
@@ -14,6 +11,7 @@ use super::{
     Rpc,
     api::{DevApiServer, EthApiServer, InfoApiServer},
     blocks, fees, logs,
+    types::{RpcBlock, RpcReceipt, RpcTransaction},
 };
 
 impl EthApiServer for Rpc {
@@ -34,11 +32,11 @@ impl EthApiServer for Rpc {
         Ok(U64::from(self.chain.head().header.number))
     }
 
-    fn block_by_number(&self, number: BlockNumberOrTag, full: Option<bool>) -> RpcResult<Option<Block>> {
+    fn block_by_number(&self, number: BlockNumberOrTag, full: Option<bool>) -> RpcResult<Option<RpcBlock>> {
         self.find_block(number.into(), full)
     }
 
-    fn block_by_hash(&self, hash: B256, full: Option<bool>) -> RpcResult<Option<Block>> {
+    fn block_by_hash(&self, hash: B256, full: Option<bool>) -> RpcResult<Option<RpcBlock>> {
         self.find_block(hash.into(), full)
     }
 
@@ -50,12 +48,12 @@ impl EthApiServer for Rpc {
         self.count_transactions(hash.into())
     }
 
-    fn block_receipts(&self, block: BlockId) -> RpcResult<Option<Vec<TransactionReceipt>>> {
+    fn block_receipts(&self, block: BlockId) -> RpcResult<Option<Vec<RpcReceipt>>> {
         let head = self.chain.head();
         Ok(head.resolve(block)?.map(|number| head.receipts(number)).transpose()?)
     }
 
-    fn transaction_by_hash(&self, hash: B256) -> RpcResult<Option<Transaction>> {
+    fn transaction_by_hash(&self, hash: B256) -> RpcResult<Option<RpcTransaction>> {
         // The pool is asked first, and the head is taken after, so that a transaction on its way is in one of them.
         let waiting = self.chain.pool.get(hash);
         let head = self.chain.head();
@@ -65,11 +63,11 @@ impl EthApiServer for Rpc {
         }
     }
 
-    fn transaction_by_number(&self, number: BlockNumberOrTag, index: U64) -> RpcResult<Option<Transaction>> {
+    fn transaction_by_number(&self, number: BlockNumberOrTag, index: U64) -> RpcResult<Option<RpcTransaction>> {
         self.nth_transaction(number.into(), index)
     }
 
-    fn transaction_by_block_hash(&self, hash: B256, index: U64) -> RpcResult<Option<Transaction>> {
+    fn transaction_by_block_hash(&self, hash: B256, index: U64) -> RpcResult<Option<RpcTransaction>> {
         self.nth_transaction(hash.into(), index)
     }
 
@@ -82,7 +80,7 @@ impl EthApiServer for Rpc {
         }
     }
 
-    fn transaction_receipt(&self, hash: B256) -> RpcResult<Option<TransactionReceipt>> {
+    fn transaction_receipt(&self, hash: B256) -> RpcResult<Option<RpcReceipt>> {
         Ok(self.chain.head().receipt(hash)?)
     }
 
@@ -131,6 +129,10 @@ impl EthApiServer for Rpc {
         Ok(self.chain.submit(raw)?)
     }
 
+    fn blob_base_fee(&self) -> RpcResult<U256> {
+        Ok(U256::from(fees::blob_base_fee(&self.chain.head())))
+    }
+
     fn gas_price(&self) -> RpcResult<U256> {
         Ok(fees::gas_price(&self.chain.head()))
     }
@@ -174,7 +176,7 @@ impl EthApiServer for Rpc {
 }
 
 impl Rpc {
-    fn find_block(&self, block: BlockId, full: Option<bool>) -> RpcResult<Option<Block>> {
+    fn find_block(&self, block: BlockId, full: Option<bool>) -> RpcResult<Option<RpcBlock>> {
         let head = self.chain.head();
         let number = head.resolve(block)?;
         Ok(number.map(|number| head.block(number, full.unwrap_or(false))).transpose()?)
@@ -187,7 +189,7 @@ impl Rpc {
         Ok(receipts.map(|receipts| U64::from(receipts.len())))
     }
 
-    fn nth_transaction(&self, block: BlockId, index: U64) -> RpcResult<Option<Transaction>> {
+    fn nth_transaction(&self, block: BlockId, index: U64) -> RpcResult<Option<RpcTransaction>> {
         let head = self.chain.head();
         let number = head.resolve(block)?;
         let index = u32::try_from(index.to::<u64>()).ok();

@@ -11,6 +11,7 @@ mod handlers;
 mod logs;
 mod simulate;
 mod subscribe;
+mod types;
 
 use std::{net::SocketAddr, sync::Arc};
 

@@ -59,7 +59,7 @@ impl Rpc {
             return Ok(self.chain.next_rules(&head.header));
         }
         let header = head.header(head.require(Some(block))?)?;
-        Ok(BlockRules::of(self.chain.config.chain_id, &header))
+        Ok(BlockRules::of(self.chain.config.chain_id, self.chain.config.kind, &header))
     }
 
     /// Waits for its turn; runs on a thread that may block.

@@ -14,8 +14,12 @@ use super::{
 };
 use crate::{
     error::StoreError,
+    pool::Blob,
     trie::{Trie, nibbles},
 };
+
+/// Blocks whose blobs are kept: as many as Ethereum has slots in the 4096 epochs of EIP-4844.
+const BLOB_BLOCKS: u64 = 131_072;
 
 /// What a block changed in the state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,11 +51,13 @@ pub(crate) struct NewBlock<'a> {
     pub(crate) transactions: &'a [Bytes],
     /// What became of them, in the same order.
     pub(crate) receipts: &'a [StoredReceipt],
+    /// The blobs they carry, in order.
+    pub(crate) blobs: &'a [Blob],
 }
 
 /// A change in progress. Dropped, it leaves no trace.
 pub(crate) struct Batch {
-    write: WriteTransaction,
+    pub(super) write: WriteTransaction,
     undo: Undo,
 }
 
@@ -112,21 +118,45 @@ impl Batch {
             receipts.insert((number, index), alloy_rlp::encode(receipt).as_slice())?;
             locations.insert(&receipt.hash.0, (number, index))?;
         }
+        self.put_blobs(number, block.blobs)?;
         let mut undo = self.write.open_table(tables::UNDO)?;
         undo.insert(number, alloy_rlp::encode(&self.undo).as_slice())?;
         // The window only shrinks by configuration, so this usually removes one record.
         if let Some(last) = number.checked_sub(history) {
             undo.retain_in(..=last, |_, _| false)?;
         }
-        let mut meta = self.write.open_table(tables::META)?;
-        meta.insert(tables::META_HEAD, number.to_be_bytes().as_slice())?;
+        self.put_number(tables::META_HEAD, number)
+    }
+
+    fn put_blobs(&self, number: u64, blobs: &[Blob]) -> Result<(), StoreError> {
+        if blobs.is_empty() {
+            return Ok(());
+        }
+        let mut table = self.write.open_table(tables::BLOBS)?;
+        for (index, blob) in (0u32..).zip(blobs) {
+            let parts = [blob.hash.as_slice(), blob.commitment.as_slice(), blob.proof.as_slice(), &blob.data];
+            table.insert((number, index), parts.concat().as_slice())?;
+        }
+        if let Some(last) = number.checked_sub(BLOB_BLOCKS) {
+            table.retain_in(..=(last, u32::MAX), |_, _| false)?;
+        }
         Ok(())
     }
 
     /// Notes the chain id of a new store.
     pub(crate) fn put_chain_id(&mut self, chain_id: u64) -> Result<(), StoreError> {
+        self.put_number(tables::META_CHAIN_ID, chain_id)
+    }
+
+    /// Notes which blocks L1 holds, and which for good.
+    pub(crate) fn put_labels(&mut self, safe: u64, finalized: u64) -> Result<(), StoreError> {
+        self.put_number(tables::META_SAFE, safe)?;
+        self.put_number(tables::META_FINALIZED, finalized)
+    }
+
+    pub(super) fn put_number(&self, key: &str, number: u64) -> Result<(), StoreError> {
         let mut meta = self.write.open_table(tables::META)?;
-        meta.insert(tables::META_CHAIN_ID, chain_id.to_be_bytes().as_slice())?;
+        meta.insert(key, number.to_be_bytes().as_slice())?;
         Ok(())
     }
 

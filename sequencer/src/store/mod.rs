@@ -12,6 +12,7 @@ mod open;
 mod snapshot;
 mod tables;
 mod tries;
+mod unwind;
 
 pub(crate) use batch::{AccountChange, NewBlock, StateChanges};
 pub(crate) use open::Store;

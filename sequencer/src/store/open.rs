@@ -7,7 +7,7 @@ use redb::{Database, Durability, ReadableDatabase};
 use super::{
     batch::Batch,
     snapshot::Snapshot,
-    tables::{self, LAYOUT, META, META_CHAIN_ID, META_HEAD, META_LAYOUT},
+    tables::{self, LAYOUT, META, META_CHAIN_ID, META_FINALIZED, META_HEAD, META_LAYOUT, META_SAFE},
 };
 use crate::error::{NodeError, StoreError};
 
@@ -63,18 +63,20 @@ impl Store {
 
     /// The chain id and the newest block, if the store holds a chain.
     pub(crate) fn chain(&self) -> Result<Option<(u64, u64)>, StoreError> {
+        Ok(self.number(META_CHAIN_ID)?.zip(self.number(META_HEAD)?))
+    }
+
+    /// The newest blocks that L1 holds, and holds for good, if they were ever noted.
+    pub(crate) fn labels(&self) -> Result<Option<(u64, u64)>, StoreError> {
+        Ok(self.number(META_SAFE)?.zip(self.number(META_FINALIZED)?))
+    }
+
+    fn number(&self, key: &str) -> Result<Option<u64>, StoreError> {
         let meta = self.database.begin_read()?.open_table(META)?;
-        let number = |key: &str| -> Result<Option<u64>, StoreError> {
-            match meta.get(key)? {
-                None => Ok(None),
-                Some(value) => {
-                    let bytes = value.value().try_into();
-                    let bytes = bytes.map_err(|_| StoreError::Corrupt(format!("meta value {key} is malformed")))?;
-                    Ok(Some(u64::from_be_bytes(bytes)))
-                }
-            }
-        };
-        Ok(number(META_CHAIN_ID)?.zip(number(META_HEAD)?))
+        let Some(value) = meta.get(key)? else { return Ok(None) };
+        let bytes = value.value().try_into();
+        let bytes = bytes.map_err(|_| StoreError::Corrupt(format!("meta value {key} is malformed")))?;
+        Ok(Some(u64::from_be_bytes(bytes)))
     }
 
     fn check_layout(&self) -> Result<(), NodeError> {
@@ -111,6 +113,7 @@ impl Store {
         write.open_table(tables::RECEIPTS)?;
         write.open_table(tables::LOCATIONS)?;
         write.open_table(tables::UNDO)?;
+        write.open_table(tables::BLOBS)?;
         write.open_table(META)?.insert(META_LAYOUT, [LAYOUT].as_slice())?;
         Ok(write.commit()?)
     }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use alloy::{
     consensus::{Header, Sealed},
-    primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256},
+    primitives::{Address, B256, Bytes, FixedBytes, KECCAK256_EMPTY, U256},
 };
 use alloy_trie::TrieAccount;
 use redb::{ReadOnlyTable, ReadTransaction};
@@ -14,7 +14,7 @@ use super::{
     decode,
     tables::{self, StoredReceipt, Undo, slot_key},
 };
-use crate::error::StoreError;
+use crate::{error::StoreError, pool::Blob};
 
 /// How many overwritten accounts and slots a look into the past may gather.
 const PAST_ENTRIES: usize = 500_000;
@@ -31,6 +31,7 @@ pub(crate) struct Snapshot {
     receipts: ReadOnlyTable<(u64, u32), &'static [u8]>,
     locations: ReadOnlyTable<&'static [u8; 32], (u64, u32)>,
     undo: ReadOnlyTable<u64, &'static [u8]>,
+    blobs: ReadOnlyTable<(u64, u32), &'static [u8]>,
 }
 
 /// State as of a block: a snapshot's, seen through what younger blocks overwrote.
@@ -59,6 +60,7 @@ impl Snapshot {
             receipts: read.open_table(tables::RECEIPTS)?,
             locations: read.open_table(tables::LOCATIONS)?,
             undo: read.open_table(tables::UNDO)?,
+            blobs: read.open_table(tables::BLOBS)?,
         })
     }
 
@@ -132,6 +134,23 @@ impl Snapshot {
     /// One receipt.
     pub(crate) fn receipt(&self, number: u64, index: u32) -> Result<Option<StoredReceipt>, StoreError> {
         self.receipts.get((number, index))?.map(|rlp| decode("receipt", rlp.value())).transpose()
+    }
+
+    /// The blobs that a block carries.
+    pub(crate) fn blobs(&self, number: u64) -> Result<Vec<Blob>, StoreError> {
+        let blob = |bytes: &[u8]| {
+            let (hash, rest) = bytes.split_at_checked(32)?;
+            let (commitment, rest) = rest.split_at_checked(48)?;
+            let (proof, data) = rest.split_at_checked(48)?;
+            Some(Blob {
+                hash: B256::from_slice(hash),
+                commitment: FixedBytes::from_slice(commitment),
+                proof: FixedBytes::from_slice(proof),
+                data: Bytes::copy_from_slice(data),
+            })
+        };
+        let short = || StoreError::Corrupt(format!("a blob of block {number} is cut off"));
+        self.blobs.range(in_block(number))?.map(|entry| blob(entry?.1.value()).ok_or_else(short)).collect()
     }
 
     /// Block and index of a transaction.

@@ -31,10 +31,17 @@ pub(crate) const LOCATIONS: TableDefinition<'_, &[u8; 32], (u64, u32)> = TableDe
 /// Block number to the RLP of the [`Undo`] that leads to its parent's state.
 pub(crate) const UNDO: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("undo");
 
+/// Block number and index to a blob with what proves it: hash, commitment, proof, blob. On Ethereum chains only.
+pub(crate) const BLOBS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("blobs");
+
 /// Version of this layout, one byte.
 pub(crate) const META_LAYOUT: &str = "layout";
 /// The layout that this code reads and writes.
-pub(crate) const LAYOUT: u8 = 1;
+pub(crate) const LAYOUT: u8 = 2;
+/// Number of the newest block that L1 holds, eight bytes, big endian.
+pub(crate) const META_SAFE: &str = "safe";
+/// Number of the newest block that a final L1 block holds, eight bytes, big endian.
+pub(crate) const META_FINALIZED: &str = "finalized";
 /// Chain id, eight bytes, big endian.
 pub(crate) const META_CHAIN_ID: &str = "chain_id";
 /// Number of the newest block, eight bytes, big endian.
@@ -63,6 +70,8 @@ pub(crate) struct StoredReceipt {
     pub(crate) created: Bytes,
     /// Its logs.
     pub(crate) logs: Vec<Log>,
+    /// For a deposit the nonce that its sender had, otherwise zero.
+    pub(crate) deposit_nonce: u64,
 }
 
 /// What a block overwrote.

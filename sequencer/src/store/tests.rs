@@ -47,7 +47,7 @@ fn write_block(store: &Store, number: u64, changes: &StateChanges, history: u64)
     let mut batch = store.begin().unwrap();
     let state_root = batch.apply_state(changes).unwrap();
     let header = Sealed::new(Header { number, state_root, ..Header::default() });
-    batch.put_block(&NewBlock { header: &header, transactions: &[], receipts: &[] }, history).unwrap();
+    batch.put_block(&NewBlock { header: &header, transactions: &[], receipts: &[], blobs: &[] }, history).unwrap();
     batch.commit().unwrap();
     state_root
 }

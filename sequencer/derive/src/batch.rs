@@ -1,0 +1,51 @@
+//! Span batches from blocks.
+
+use alloy_primitives::Bytes;
+use kona_protocol::{Batch, SingleBatch, SpanBatch};
+
+use crate::{
+    error::DeriveError,
+    rollup::{L2Head, Rollup},
+};
+
+/// A block for a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchBlock {
+    /// Where it stands.
+    pub head: L2Head,
+    /// Its encoded transactions (EIP-2718) without the deposits, which everybody knows from L1.
+    pub transactions: Vec<Bytes>,
+}
+
+/// Encodes consecutive blocks as one span batch in the form in which a channel holds it.
+///
+/// # Errors
+/// [`DeriveError::Failed`] if there are no blocks, they are not consecutive, or one holds what a batch cannot.
+pub fn span_batch(rollup: &Rollup, blocks: &[BatchBlock]) -> Result<Vec<u8>, DeriveError> {
+    let failed = |cause: String| DeriveError::Failed(format!("span batch: {cause}"));
+    let mut span = SpanBatch {
+        genesis_timestamp: rollup.l2_genesis_time_s(),
+        chain_id: rollup.l2_chain_id(),
+        ..SpanBatch::default()
+    };
+    for pair in blocks.windows(2) {
+        if pair[1].head.parent_hash != pair[0].head.hash {
+            return Err(failed(format!("block {} does not follow the one before it", pair[1].head.number)));
+        }
+    }
+    for block in blocks {
+        let head = &block.head;
+        let single = SingleBatch {
+            parent_hash: head.parent_hash,
+            epoch_num: head.l1_origin.number,
+            epoch_hash: head.l1_origin.hash,
+            timestamp: head.timestamp_s,
+            transactions: block.transactions.clone(),
+        };
+        span.append_singular_batch(single, head.sequence_number)
+            .map_err(|error| failed(format!("block {}: {error}", head.number)))?;
+    }
+    let mut encoded = Vec::new();
+    Batch::Span(span).encode(&mut encoded).map_err(|error| failed(error.to_string()))?;
+    Ok(alloy_rlp::encode(Bytes::from(encoded)))
+}
