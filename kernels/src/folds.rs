@@ -19,21 +19,21 @@ struct Run<'a> {
     outputs: usize,
 }
 
-/// One call of a routine.
+/// One call of a leaf routine.
 struct Call<'a> {
-    /// Leaf blocks or outputs.
-    count: usize,
+    outputs: usize,
+    /// Leaf blocks of an output, or fold positions: how often a stream steps.
+    steps: u64,
     /// Elements from the streams' starts.
     skip: &'a dyn Fn(usize) -> i64,
     /// Elements from one leaf block or fold position to the next.
     step: &'a dyn Fn(usize) -> i64,
-    /// Elements that each stream reaches over, in either direction, beside the steps.
-    reach: &'a dyn Fn(usize) -> i64,
-    /// Values in whole steps of a leaf block, or fold positions.
-    length: u64,
-    /// Values after that.
-    rest: u64,
+    /// Values of a leaf block, all of a stream's reach within a step.
+    values: u64,
 }
+
+/// Results that a call makes at a time: few enough to stay in the first-level cache.
+const RESULTS: usize = 2048;
 
 impl Worker<'_> {
     /// Folds `n` elements from `first` with the compiled routines; `false` if they are too few.
@@ -69,58 +69,54 @@ impl Worker<'_> {
     fn fold_rows(&mut self, fold: &FoldCode, run: Run<'_>, out: &mut [u32]) {
         let total = fold.leaf_blocks();
         if total == 1 {
-            let step = |s: usize| run.starts[s].1;
-            return self.row_blocks(run, fold.length, out, &|_| 0, &step);
+            return self.row_blocks(run, [0, out.len() as u64], [0, 1], fold.length, out);
         }
-        let width = run.outputs.next_multiple_of(LANES);
-        let (mut levels, mut column) = (Levels::default(), vec![0; width]);
-        let mut leaves = vec![0; run.outputs * BLOCK as usize];
+        let at_once = (RESULTS / total.min(BLOCK) as usize).max(1);
+        for (i, out) in out.chunks_mut(at_once).enumerate() {
+            self.fold_some_rows(fold, run, i * at_once, out);
+        }
+    }
+
+    fn fold_some_rows(&mut self, fold: &FoldCode, run: Run<'_>, row: usize, out: &mut [u32]) {
+        let (total, rows) = (fold.leaf_blocks(), [row as u64, out.len() as u64]);
+        let (mut levels, mut column) = (Levels::default(), vec![0; out.len().next_multiple_of(LANES)]);
+        let mut leaves = vec![0; out.len() * total.min(BLOCK) as usize];
         for block in (0..total).step_by(BLOCK as usize) {
-            let blocks = (total - block).min(BLOCK) as usize;
-            for (row, leaves) in leaves.chunks_mut(BLOCK as usize).enumerate() {
-                self.row_leaves(fold, run, row, block, &mut leaves[..blocks]);
+            let blocks = (total - block).min(BLOCK);
+            let whole = (fold.length / BLOCK).saturating_sub(block).min(blocks);
+            let (full, last) = leaves.split_at_mut(out.len() * whole as usize);
+            if whole > 0 {
+                self.row_blocks(run, rows, [block, whole], BLOCK, full);
             }
-            for b in 0..blocks {
-                column.iter_mut().zip(leaves.iter().skip(b).step_by(BLOCK as usize)).for_each(|(c, &l)| *c = l);
+            if whole < blocks {
+                self.row_blocks(run, rows, [block + whole, 1], fold.length % BLOCK, last);
+            }
+            for b in 0..blocks as usize {
+                let (list, from) = if b < whole as usize { (&*full, b) } else { (&*last, 0) };
+                let stride = if b < whole as usize { whole as usize } else { 1 };
+                let results = list.iter().skip(from).step_by(stride);
+                column.iter_mut().zip(results).take(out.len()).for_each(|(c, &r)| *c = r);
                 levels.push(&column, &mut |acc, rhs| self.combine(fold, acc, rhs));
             }
         }
         let result = levels.finish(&mut |acc, rhs| self.combine(fold, acc, rhs));
-        out.copy_from_slice(&result[..run.outputs]);
+        out.copy_from_slice(&result[..out.len()]);
     }
 
-    /// Leaf blocks of one output from `block` on.
-    fn row_leaves(&mut self, fold: &FoldCode, run: Run<'_>, row: usize, block: u64, out: &mut [u32]) {
-        let left = fold.length - block * BLOCK;
-        let whole = (left / BLOCK).min(out.len() as u64) as usize;
-        let stride = |s: usize| run.kernel.streams[s].stride;
-        let at = |b: usize| {
-            move |s: usize| run.starts[s].1 * row as i64 + stride(s) * (block as i64 + b as i64) * BLOCK as i64
-        };
-        let step = |s: usize| stride(s) * BLOCK as i64;
-        let (blocks, last) = out.split_at_mut(whole);
-        if whole > 0 {
-            self.row_blocks(run, BLOCK, blocks, &at(0), &step);
-        }
-        if !last.is_empty() {
-            self.row_blocks(run, left % BLOCK, last, &at(whole), &step);
-        }
-    }
-
-    /// Leaf blocks of `values` values each.
+    /// `blocks` leaf blocks of `values` values, from `block` on, of each of the rows from `row` on.
     fn row_blocks(
         &mut self,
         run: Run<'_>,
+        [row, rows]: [u64; 2],
+        [block, blocks]: [u64; 2],
         values: u64,
         out: &mut [u32],
-        skip: &dyn Fn(usize) -> i64,
-        step: &dyn Fn(usize) -> i64,
     ) {
-        let rest = values % LANES as u64;
-        let reach = |s: usize| run.kernel.streams[s].stride * (values as i64 - 1);
-        let call = Call { count: out.len(), skip, step, reach: &reach, length: values - rest, rest };
-        let blocks = out.len();
-        self.call(run, &call, blocks, out);
+        let stride = |s: usize| run.kernel.streams[s].stride;
+        let skip = |s: usize| run.starts[s].1 * row as i64 + stride(s) * (block * BLOCK) as i64;
+        let step = |s: usize| stride(s) * BLOCK as i64;
+        let call = Call { outputs: rows as usize, steps: blocks, skip: &skip, step: &step, values };
+        self.call(run, &call, out);
     }
 
     /// All outputs of a run side by side.
@@ -163,38 +159,47 @@ impl Worker<'_> {
         let stride = |s: usize| run.kernel.streams[s].stride;
         let skip = |s: usize| stride(s) * k as i64;
         let step = |s: usize| stride(s) * by as i64;
-        // Outputs lie side by side, or share one element.
-        let reach = |s: usize| run.starts[s].1 * (run.outputs as i64 - 1);
-        let call = Call { count: run.outputs, skip: &skip, step: &step, reach: &reach, length: steps, rest: 0 };
-        self.call(run, &call, steps as usize, out);
+        let call = Call { outputs: run.outputs, steps, skip: &skip, step: &step, values: 1 };
+        self.call(run, &call, out);
     }
 
-    /// Runs the leaf routine; every stream takes `times` steps.
-    fn call(&mut self, run: Run<'_>, call: &Call<'_>, times: usize, out: &mut [u32]) {
+    /// Runs the leaf routine.
+    fn call(&mut self, run: Run<'_>, call: &Call<'_>, out: &mut [u32]) {
         let kernel = run.kernel;
-        assert!(out.len() >= call.count, "a result for each leaf block or output");
+        let results = if kernel.way == Way::Rows { call.outputs * call.steps as usize } else { call.outputs };
+        assert!(out.len() >= results && results > 0, "room for every result");
+        let rest = if kernel.way == Way::Rows { call.values % LANES as u64 } else { 0 };
         let mut scratch = std::mem::take(&mut self.scratch);
         let (area, arguments) = scratch.prepare(kernel.slots);
-        for i in 0..if call.rest > 0 { LANES / kernel.lanes } else { 0 } {
+        for i in 0..if rest > 0 { LANES / kernel.lanes } else { 0 } {
             let lane = |j: usize| (i * kernel.lanes + j) as u64;
-            area[kernel.mask + i] = std::array::from_fn(|j| if lane(j) < call.rest { u32::MAX } else { 0 });
+            area[kernel.mask + i] = std::array::from_fn(|j| if lane(j) < rest { u32::MAX } else { 0 });
         }
-        arguments.extend([call.count as u64, area.as_mut_ptr() as u64]);
-        for (s, stream) in kernel.streams.iter().enumerate() {
-            let bytes = self.operands[stream.operand];
-            let size = self.node.places.operands[stream.operand].dtype.size();
+        let size = |s: usize| self.node.places.operands[kernel.streams[s].operand].dtype.size();
+        let all = 0..kernel.streams.len();
+        arguments.extend([call.outputs as u64, area.as_mut_ptr() as u64]);
+        for s in all.clone() {
+            let bytes = self.operands[kernel.streams[s].operand];
             let first = run.starts[s].0 + (call.skip)(s);
-            let (steps, reach) = ((call.step)(s) * (times as i64 - 1), (call.reach)(s));
-            let (low, high) = (first + steps.min(0) + reach.min(0), first + steps.max(0) + reach.max(0));
-            assert!(low >= 0 && (high as usize) < bytes.len() / size, "a fold stays inside its operands");
-            arguments.push(bytes.as_ptr() as u64 + first as u64 * size as u64);
+            let reaches = [
+                run.starts[s].1 * (call.outputs as i64 - 1),
+                (call.step)(s) * (call.steps as i64 - 1),
+                kernel.streams[s].stride * (call.values as i64 - 1),
+            ];
+            let low = first + reaches.iter().map(|r| r.min(&0)).sum::<i64>();
+            let high = first + reaches.iter().map(|r| r.max(&0)).sum::<i64>();
+            assert!(low >= 0 && (high as usize) < bytes.len() / size(s), "a fold stays inside its operands");
+            arguments.push(bytes.as_ptr() as u64 + first as u64 * size(s) as u64);
         }
         arguments.push(out.as_mut_ptr() as u64);
-        for (s, stream) in kernel.streams.iter().enumerate() {
-            let size = self.node.places.operands[stream.operand].dtype.size();
-            arguments.push(((call.step)(s) * size as i64) as u64);
+        arguments.extend(all.clone().map(|s| ((call.step)(s) * size(s) as i64) as u64));
+        if kernel.way == Way::Rows {
+            arguments.extend([call.values - rest, rest, call.steps, call.steps]);
+            let jump = |s: usize| (run.starts[s].1 - (call.step)(s) * call.steps as i64) * size(s) as i64;
+            arguments.extend(all.map(|s| jump(s) as u64));
+        } else {
+            arguments.push(call.steps);
         }
-        arguments.extend([call.length, call.rest]);
         #[allow(unsafe_code, reason = "runs machine code")]
         // SAFETY: plans hold code only for instructions that are there; every element read lies between the first and the last one
         // checked above; `out` has room for all results and overlaps nothing; the area has `slots` registers.

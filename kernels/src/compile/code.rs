@@ -57,13 +57,13 @@ impl Entry {
     /// among them may be read or written as far as the routine goes.
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code, reason = "machine code has no safe signature")]
-    pub(crate) unsafe fn call(&self, arguments: &[u64]) {
+    pub(crate) unsafe fn call(&self, arguments: &mut [u64]) {
         let Some(code) = self.code.get() else { panic!("a plan runs code that was never sealed") };
         let start = code[self.at..].as_ptr();
         // SAFETY: `at` is the first instruction of a routine of this signature in executable memory that lives as long as `self`.
-        let routine = unsafe { std::mem::transmute::<*const u8, unsafe extern "sysv64" fn(*const u64)>(start) };
+        let routine = unsafe { std::mem::transmute::<*const u8, unsafe extern "sysv64" fn(*mut u64)>(start) };
         // SAFETY: the caller's promise; the routine keeps the registers that its calling convention says.
-        unsafe { routine(arguments.as_ptr()) };
+        unsafe { routine(arguments.as_mut_ptr()) };
     }
 
     /// Runs the routine.
@@ -72,7 +72,7 @@ impl Entry {
     /// Never called: no code is made for this machine.
     #[cfg(not(target_arch = "x86_64"))]
     #[allow(unsafe_code, reason = "the same signature as where there is code")]
-    pub(crate) unsafe fn call(&self, _: &[u64]) {
+    pub(crate) unsafe fn call(&self, _: &mut [u64]) {
         panic!("no code is made for this machine; routine at {} of {:?}", self.at, self.code.get());
     }
 }

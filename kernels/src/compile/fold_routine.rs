@@ -3,8 +3,10 @@
 //! `rows`: one output after the other, its sixteen accumulators in one or two registers: `lanes` order along contiguous memory.
 //! `columns`: one output per lane, all at the same fold position: any order, where neighbouring outputs lie side by side.
 //!
-//! Arguments of both: number of leaf blocks or of outputs, area, addresses of the streams, address of the results, bytes from one
-//! leaf block (or fold position) of each stream to the next, length.
+//! Arguments of both: number of outputs, area, addresses of the streams, address of the results, bytes from one leaf block (or fold
+//! position) of each stream to the next, length. Those of `rows` go on: whether a rest follows the whole steps of sixteen values that
+//! the length counts, leaf blocks of an output, the same number again (which the routine counts down), bytes from the end of each
+//! stream's last leaf block to the next output's first.
 
 use iced_x86::{Code, IcedError, Instruction};
 
@@ -38,7 +40,7 @@ pub(crate) struct RowsSpec<'a> {
     pub(crate) slots: usize,
 }
 
-/// Leaf blocks in `lanes` order. After the strides: values in whole steps, and whether a rest follows.
+/// Leaf blocks in `lanes` order, output by output. Writes the last number of leaf blocks in its arguments.
 pub(crate) fn rows(spec: &RowsSpec<'_>) -> Result<Routine, IcedError> {
     let (n, registers) = (spec.streams.len(), 16 / spec.target.lanes());
     let frame = Frame {
@@ -74,7 +76,13 @@ pub(crate) fn rows(spec: &RowsSpec<'_>) -> Result<Routine, IcedError> {
     steps(&mut asm, &mut frame, spec, 2 + n + 1 + n);
     Emitter::emit(&mut asm, &mut frame, spec.halving);
     asm.imm(Code::Add_rm64_imm32, POINTERS[n], 4);
-    advance(&mut asm, n);
+    advance(&mut asm, n, 2 + n + 1);
+    let blocks = 2 + n + 1 + n + 2;
+    asm.push(Instruction::with2(Code::Sub_rm64_imm32, at(ARGS, 8 * (blocks + 1)), 1));
+    asm.jump(Code::Jne_rel32_64, top);
+    asm.load(Code::Mov_r64_rm64, END, at(ARGS, 8 * blocks));
+    asm.store(Code::Mov_rm64_r64, at(ARGS, 8 * (blocks + 1)), END);
+    advance(&mut asm, n, blocks + 2);
     asm.imm(Code::Sub_rm64_imm32, SPARE, 1);
     asm.jump(Code::Jne_rel32_64, top);
     epilogue(&mut asm);
@@ -143,7 +151,7 @@ pub(crate) fn columns(spec: &ColumnsSpec<'_>) -> Result<Routine, IcedError> {
         asm.jump(Code::Je_rel32_64, none);
         asm.bind(top);
         Emitter::emit(asm, frame, body);
-        advance(asm, n);
+        advance(asm, n, 2 + n + 1);
         asm.imm(Code::Sub_rm64_imm32, SPARE, 1);
         asm.jump(Code::Jne_rel32_64, top);
         asm.bind(none);
@@ -159,10 +167,10 @@ fn load_pointers(asm: &mut Asm, count: usize) {
     }
 }
 
-/// Every stream goes on by its stride.
-fn advance(asm: &mut Asm, streams: usize) {
+/// Every stream goes on by its number among the arguments from `first` on.
+fn advance(asm: &mut Asm, streams: usize, first: usize) {
     for (i, &register) in POINTERS.iter().enumerate().take(streams) {
-        asm.load(Code::Add_r64_rm64, register, at(ARGS, 8 * (2 + streams + 1 + i)));
+        asm.load(Code::Add_r64_rm64, register, at(ARGS, 8 * (first + i)));
     }
 }
 
