@@ -14,6 +14,13 @@ pub(crate) struct Elided {
     pub(crate) needed: Vec<bool>,
 }
 
+impl Elided {
+    /// The program as it is, without the nodes that the state does not depend on.
+    pub(crate) fn none(program: &Program) -> Self {
+        Self { program: program.clone(), needed: needed(program) }
+    }
+}
+
 /// Rewrites the operands of nodes that stay fast with them (`accepts` says which). `None` if there is nothing to win.
 pub(crate) fn elide(program: &Program, accepts: impl Fn(&Node) -> bool) -> Option<Elided> {
     let mut out = program.clone();
@@ -33,7 +40,7 @@ pub(crate) fn elide(program: &Program, accepts: impl Fn(&Node) -> bool) -> Optio
 }
 
 /// Nodes that the state depends on.
-fn needed(program: &Program) -> Vec<bool> {
+pub(crate) fn needed(program: &Program) -> Vec<bool> {
     let mut needed = vec![false; program.nodes.len()];
     let mark = |s: Source, needed: &mut Vec<bool>| {
         if let Source::Node(i) = s {
@@ -60,7 +67,7 @@ fn original(program: &Program, number: usize, i: usize) -> Option<Operand> {
     let width = 1 + node.domain.len() + node.fold_factors().len();
     let rows: Vec<&[i64]> = reader.access.chunks_exact(width).collect();
     let sizes: Vec<u32> = node.domain.iter().chain(node.fold_factors()).copied().collect();
-    if !reader.gathers.is_empty() || !rows.iter().zip(&reader.view).all(|(r, &n)| in_bounds(r, &sizes, n)) {
+    if !reader.gathers.is_empty() || !rows.iter().zip(&reader.view).all(|(r, &n)| is_in_bounds(r, &sizes, n)) {
         return None;
     }
     let mut access = compose(&reader.view, &rows, &copy.domain, &strides.coefficients, width)?;
@@ -86,18 +93,18 @@ fn copied(node: &Node) -> Option<&Operand> {
 }
 
 /// A linear element index.
-struct Strides {
-    base: i64,
-    coefficients: Vec<i64>,
+pub(crate) struct Strides {
+    pub(crate) base: i64,
+    pub(crate) coefficients: Vec<i64>,
 }
 
 /// Element index of the operand of a map, if it is in bounds everywhere.
-fn strides(operand: &Operand, domain: &[u32]) -> Option<Strides> {
+pub(crate) fn strides(operand: &Operand, domain: &[u32]) -> Option<Strides> {
     let mut out = Strides { base: 0, coefficients: vec![0; domain.len()] };
     let mut stride = 1i64;
     let rows = operand.access.chunks_exact(1 + domain.len());
     for (row, &extent) in rows.zip(&operand.view).rev() {
-        if !in_bounds(row, domain, extent) {
+        if !is_in_bounds(row, domain, extent) {
             return None;
         }
         out.base += stride * row[0];
@@ -109,7 +116,7 @@ fn strides(operand: &Operand, domain: &[u32]) -> Option<Strides> {
     Some(out)
 }
 
-fn in_bounds(row: &[i64], sizes: &[u32], extent: u32) -> bool {
+pub(crate) fn is_in_bounds(row: &[i64], sizes: &[u32], extent: u32) -> bool {
     let (mut low, mut high) = (i128::from(row[0]), i128::from(row[0]));
     for (&c, &n) in row[1..].iter().zip(sizes) {
         let reach = i128::from(c) * i128::from(n - 1);
@@ -120,7 +127,13 @@ fn in_bounds(row: &[i64], sizes: &[u32], extent: u32) -> bool {
 
 /// The reader's address in the original. The reader's `view` and the copy's `domain` factor the same elements; where their factors
 /// meet, a run of the copy's dimensions must have been walked through like one.
-fn compose(view: &[u32], rows: &[&[i64]], domain: &[u32], strides: &[i64], width: usize) -> Option<Vec<i64>> {
+pub(crate) fn compose(
+    view: &[u32],
+    rows: &[&[i64]],
+    domain: &[u32],
+    strides: &[i64],
+    width: usize,
+) -> Option<Vec<i64>> {
     let mut access = vec![0i64; width];
     let (mut v, mut d) = (view.len(), domain.len());
     while v > 0 || d > 0 {

@@ -57,6 +57,7 @@ mod elide;
 mod error;
 mod folds;
 mod gemm;
+mod inline;
 mod isa;
 mod levels;
 mod memory;

@@ -14,8 +14,9 @@ use crate::{
     Error, Isa,
     blocks::Blocks,
     compile::{Assembly, Target, reads_columns},
-    elide::elide,
+    elide::{Elided, elide},
     gemm::{Buffers, Gemm, GemmWorker, Micro},
+    inline::inline,
     isa::check_control_word,
     memory,
     parallel::Split,
@@ -93,9 +94,14 @@ impl Plan {
         let mut compiler =
             Compiler { micro, target: Target::new(isa).filter(|_| !options.interpret), assembly: Assembly::default() };
         let (nodes, peak_bytes) = compiler.schedule(program, &vec![true; program.nodes.len()])?;
-        let fast = |node: &Node| micro.is_some() && is_gemm(node) || compiler.target.is_some() && reads_columns(node);
-        let short = elide(program, |node| node.fold.is_none() || fast(node));
-        let short = short.map(|e| compiler.schedule(&e.program, &e.needed)).transpose()?.map(|(nodes, _)| nodes);
+        let target = compiler.target;
+        let fast = |node: &Node| micro.is_some() && is_gemm(node) || target.is_some() && reads_columns(node);
+        let gemm = |node: &Node| micro.is_some() && is_gemm(node);
+        let elided = elide(program, |node| node.fold.is_none() || fast(node));
+        let changed = elided.is_some();
+        let mut short = elided.unwrap_or_else(|| Elided::none(program));
+        let changed = target.is_some() && inline(&mut short.program, &mut short.needed, gemm) || changed;
+        let short = if changed { Some(compiler.schedule(&short.program, &short.needed)?.0) } else { None };
         compiler.assembly.seal()?;
         let state = program.state.iter().map(|s| (s.decl.clone(), s.next)).collect();
         Ok(Self {

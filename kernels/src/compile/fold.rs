@@ -80,6 +80,11 @@ pub(crate) fn reads_columns(node: &Node) -> bool {
     wide && way(node, &places).is_some_and(|(way, _)| way == Way::Columns)
 }
 
+/// Whether a fold's leaf blocks run as machine code.
+pub(crate) fn runs_compiled(node: &Node) -> bool {
+    way(node, &Places::new(node)).is_some()
+}
+
 /// The operands of the body, each once; `None` if one lies otherwise than this way wants it.
 fn streams(body: &[Instr], places: &Places, way: Way) -> Option<Vec<FoldStream>> {
     let mut streams: Vec<FoldStream> = Vec::new();

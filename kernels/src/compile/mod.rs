@@ -23,7 +23,7 @@ mod ops;
 mod routine;
 
 pub(crate) use code::Assembly;
-pub(crate) use fold::{FoldKernel, FoldStream, Way, reads_columns};
+pub(crate) use fold::{FoldKernel, FoldStream, Way, reads_columns, runs_compiled};
 pub(crate) use map::{Feed, Input, MapKernel, Part, Shape};
 pub(crate) use ops::Target;
 
