@@ -14,7 +14,7 @@ use crate::{
     Error,
     access::{Address, BLOCK, Places, row_major},
     code::{Code, NEXT, Registers, WIDTH},
-    compile::{Assembly, FoldKernel, Input, MapKernel, Part, Shape, Target},
+    compile::{Assembly, FoldKernel, MapKernel, Shape, Stored, Target},
     memory::Pattern,
 };
 
@@ -96,15 +96,19 @@ impl Blocks {
         Self { places, registers, fold, finish, out: node.out.dtype, coords, patterns, cut_rows, map: None, work }
     }
 
-    /// Makes machine code for the node.
+    /// Makes machine code for the node, which stores these values of its `finish`.
     ///
     /// # Errors
     /// The assembler refuses an instruction.
-    pub(crate) fn compile(&mut self, node: &Node, target: Target, assembly: &mut Assembly) -> Result<(), Error> {
+    pub(crate) fn compile(
+        &mut self,
+        node: &Node,
+        outputs: &[Stored],
+        target: Target,
+        assembly: &mut Assembly,
+    ) -> Result<(), Error> {
         let shape = Shape { places: &self.places, patterns: &self.patterns, cut_rows: self.cut_rows };
-        let loads = (0..node.operands.len()).map(Input::Operand).collect();
-        let part = Part { code: &node.finish, loads, dtype: self.out, stored: true };
-        self.map = Some(MapKernel::new(target, assembly, &shape, &[part])?);
+        self.map = Some(MapKernel::new(target, assembly, &shape, &node.finish, outputs)?);
         if let Some(fold) = &mut self.fold {
             fold.kernel = FoldKernel::new(target, assembly, node, &self.places)?;
         }

@@ -15,18 +15,19 @@ use crate::{
 };
 
 /// Most operands of a node that others have moved into.
-const MOST_OPERANDS: usize = 12;
+pub(crate) const MOST_OPERANDS: usize = 12;
 /// Longest body that a map may move into.
 const LONGEST_BODY: usize = 64;
 
 /// Moves what can be moved; `needed` tells which nodes are left. `is_gemm` says which nodes must stay matrix products.
 pub(crate) fn inline(program: &mut Program, needed: &mut [bool], is_gemm: impl Fn(&Node) -> bool) -> bool {
     let mut changed = false;
+    let mut readers = Readers::new(program, needed);
     for number in 0..program.nodes.len() {
         let mut i = 0;
         while needed[number] && i < program.nodes[number].operands.len() {
             let reader = &program.nodes[number];
-            let moved = only_reader(program, needed, number, i).and_then(|from| {
+            let moved = readers.only_reader(program, reader.operands[i].source).and_then(|from| {
                 let source = &program.nodes[from];
                 let node = if source.fold.is_some() { append(source, reader, i) } else { prepend(source, reader, i) }?;
                 let before = if source.fold.is_some() { source } else { reader };
@@ -34,6 +35,9 @@ pub(crate) fn inline(program: &mut Program, needed: &mut [bool], is_gemm: impl F
                 fits.then_some((from, node))
             });
             if let Some((from, node)) = moved {
+                readers.count(&program.nodes[from], -1);
+                readers.count(&program.nodes[number], -1);
+                readers.count(&node, 1);
                 program.nodes[number] = node;
                 needed[from] = false;
                 changed = true;
@@ -46,19 +50,40 @@ pub(crate) fn inline(program: &mut Program, needed: &mut [bool], is_gemm: impl F
     changed
 }
 
-/// The node that operand `i` of node `number` reads, if nobody else does and nothing is rounded in between.
-fn only_reader(program: &Program, needed: &[bool], number: usize, i: usize) -> Option<usize> {
-    let Source::Node(from) = program.nodes[number].operands[i].source else { return None };
-    let source = Source::Node(from);
-    let nodes = program.nodes.iter().zip(needed).filter(|n| *n.1);
-    let readers = nodes.flat_map(|n| &n.0.operands).filter(|o| o.source == source).count();
-    let kept = program.state.iter().any(|s| s.next == source);
-    let exact = matches!(program.nodes[from as usize].out.dtype, DType::F32 | DType::I32 | DType::U32);
-    (readers == 1 && !kept && exact).then_some(from as usize)
+/// How many operands read each node's output; the next state counts as many.
+struct Readers(Vec<i64>);
+
+impl Readers {
+    fn new(program: &Program, needed: &[bool]) -> Self {
+        let mut readers = Self(vec![0; program.nodes.len()]);
+        program.nodes.iter().zip(needed).filter(|n| *n.1).for_each(|n| readers.count(n.0, 1));
+        for state in &program.state {
+            if let Source::Node(i) = state.next {
+                readers.0[i as usize] += 1 << 32;
+            }
+        }
+        readers
+    }
+
+    fn count(&mut self, node: &Node, by: i64) {
+        for operand in &node.operands {
+            if let Source::Node(i) = operand.source {
+                self.0[i as usize] += by;
+            }
+        }
+    }
+
+    /// The node that makes this, if only one operand reads it and nothing is rounded in between.
+    fn only_reader(&self, program: &Program, source: Source) -> Option<usize> {
+        let Source::Node(from) = source else { return None };
+        let from = from as usize;
+        let exact = matches!(program.nodes[from].out.dtype, DType::F32 | DType::I32 | DType::U32);
+        (exact && self.0[from] == 1).then_some(from)
+    }
 }
 
 /// Whether an operand reads a node's elements in the order of the reader's outputs.
-fn is_identity(operand: &Operand, source: &Node, reader: &Node) -> bool {
+pub(crate) fn is_identity(operand: &Operand, source: &Node, reader: &Node) -> bool {
     let fold = reader.fold_factors().len();
     let width = 1 + reader.domain.len() + fold;
     if source.domain != reader.domain || !operand.gathers.is_empty() || operand.skip {
@@ -88,6 +113,10 @@ fn prepend(source: &Node, reader: &Node, i: usize) -> Option<Node> {
     }
     let coordinates = source.finish.iter().any(|i| matches!(i, Instr::Op { op: Op::Coord, .. }));
     let identity = is_identity(operand, source, reader);
+    // A body would compute again what does not depend on its fold position.
+    if identity && reader.fold.as_ref().is_some_and(|f| loads(&f.body, i)) {
+        return None;
+    }
     let moved: Vec<Operand> = if identity {
         source.operands.iter().map(|o| widened(o, source.domain.len(), reader.fold_factors().len())).collect()
     } else {
@@ -106,13 +135,16 @@ fn prepend(source: &Node, reader: &Node, i: usize) -> Option<Node> {
     Some(node)
 }
 
+fn loads(code: &[Instr], i: usize) -> bool {
+    code.iter().any(|x| matches!(*x, Instr::Op { op: Op::Load, a, .. } if usize::from(a) == i))
+}
+
 /// Whether a fold's body reads each element of `source` once.
 fn reads_once(source: &Node, reader: &Node, i: usize) -> bool {
     let count = |sizes: &[u32]| sizes.iter().map(|&n| u64::from(n)).product::<u64>();
-    let loads =
-        |code: &[Instr]| code.iter().any(|x| matches!(*x, Instr::Op { op: Op::Load, a, .. } if usize::from(a) == i));
     let reads = count(&reader.domain) * count(reader.fold_factors());
-    reads == count(&source.domain) && reader.fold.as_ref().is_some_and(|f| loads(&f.body)) && !loads(&reader.finish)
+    let body = reader.fold.as_ref().is_some_and(|f| loads(&f.body, i));
+    reads == count(&source.domain) && body && !loads(&reader.finish, i)
 }
 
 /// An operand of `source` as `reader` finds it behind its own `operand`.
@@ -171,10 +203,10 @@ fn widened(operand: &Operand, rank: usize, fold: usize) -> Operand {
 }
 
 /// Operands, and where those of the reader and of the source are among them.
-type Merged = (Vec<Operand>, Vec<usize>, Vec<usize>);
+pub(crate) type Merged = (Vec<Operand>, Vec<usize>, Vec<usize>);
 
 /// The reader's operands without one, and those of the source; equal ones once.
-fn merged(reader: &[Operand], without: Option<usize>, source: &[Operand]) -> Option<Merged> {
+pub(crate) fn merged(reader: &[Operand], without: Option<usize>, source: &[Operand]) -> Option<Merged> {
     let mut operands: Vec<Operand> = Vec::new();
     let mut kept = vec![usize::MAX; reader.len()];
     let mut moved = Vec::new();
@@ -234,7 +266,7 @@ fn spliced(code: &[Instr], kept: &[usize], i: usize, inner: &[Instr], moved: &[u
     (out.len() <= MAX_INSTRUCTIONS).then_some(out)
 }
 
-fn renumbered(instr: Instr, loads: &[usize], value: &dyn Fn(u16) -> u16) -> Option<Instr> {
+pub(crate) fn renumbered(instr: Instr, loads: &[usize], value: &dyn Fn(u16) -> u16) -> Option<Instr> {
     let Instr::Op { op, a, b, c } = instr else { return Some(instr) };
     Some(match op {
         Op::Load => Instr::op(op, u16::try_from(*loads.get(usize::from(a))?).ok()?, 0, 0),

@@ -39,7 +39,25 @@ impl Split {
     where
         F: FnMut(u64, &mut [u8]),
     {
-        let pieces = Mutex::new((0..).zip(out.chunks_mut(piece_bytes.max(1))));
+        self.each(out.chunks_mut(piece_bytes.max(1)), start)
+    }
+
+    /// The same with several outputs, each with its bytes per piece.
+    pub(crate) fn run_all<F>(self, outs: Vec<(&mut [u8], usize)>, start: impl Fn() -> F + Sync) -> Result<(), Error>
+    where
+        F: FnMut(u64, Vec<&mut [u8]>),
+    {
+        let mut chunks: Vec<_> = outs.into_iter().map(|(out, bytes)| out.chunks_mut(bytes.max(1))).collect();
+        let pieces = std::iter::from_fn(move || chunks.iter_mut().map(Iterator::next).collect::<Option<Vec<_>>>());
+        self.each(pieces, start)
+    }
+
+    fn each<P, F>(self, pieces: impl Iterator<Item = P> + Send, start: impl Fn() -> F + Sync) -> Result<(), Error>
+    where
+        P: Send,
+        F: FnMut(u64, P),
+    {
+        let pieces = Mutex::new((0..).zip(pieces));
         let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
         let work = || {
             check_control_word()?;

@@ -16,6 +16,7 @@ use crate::{
     compile::{Assembly, Target, reads_columns},
     elide::{Elided, elide},
     gemm::{Buffers, Gemm, GemmWorker, Micro},
+    group::{Unit, grouped, singles},
     inline::inline,
     isa::check_control_word,
     memory,
@@ -38,19 +39,25 @@ pub struct Options {
     pub interpret: bool,
 }
 
-/// One node, ready to run.
+/// One output of a unit.
+#[derive(Debug)]
+struct Output {
+    number: usize,
+    decl: TensorDecl,
+    /// Output whose memory this one takes over.
+    reuse: Option<usize>,
+}
+
+/// Nodes that run together (one, in a trace), ready to run.
 #[derive(Debug)]
 struct Planned {
-    number: usize,
-    out: TensorDecl,
+    outs: Vec<Output>,
     sources: Vec<Source>,
     kernel: Blocks,
     /// The faster way, where the node is a matrix product.
     gemm: Option<(Gemm, Micro)>,
-    /// Outputs that are dropped after this node.
+    /// Outputs that are dropped after this.
     release: Vec<usize>,
-    /// Output whose memory this node takes over.
-    reuse: Option<usize>,
 }
 
 /// A validated program, compiled for this machine. Cheap to share between threads; holds no tensors.
@@ -58,7 +65,7 @@ struct Planned {
 pub struct Plan {
     /// Every node, as the program has it.
     nodes: Vec<Planned>,
-    /// What a step runs, if it is not all nodes as they are: see [`crate::elide`].
+    /// What a step runs, if it is not all nodes as they are: see [`crate::elide`], [`crate::inline`] and [`crate::group`].
     short: Option<Vec<Planned>>,
     state: Vec<(TensorDecl, Source)>,
     data: Vec<TensorDecl>,
@@ -93,7 +100,7 @@ impl Plan {
         let micro = Micro::new(isa);
         let mut compiler =
             Compiler { micro, target: Target::new(isa).filter(|_| !options.interpret), assembly: Assembly::default() };
-        let (nodes, peak_bytes) = compiler.schedule(program, &vec![true; program.nodes.len()])?;
+        let (nodes, peak_bytes) = compiler.schedule(program, singles(program, &vec![true; program.nodes.len()]))?;
         let target = compiler.target;
         let fast = |node: &Node| micro.is_some() && is_gemm(node) || target.is_some() && reads_columns(node);
         let gemm = |node: &Node| micro.is_some() && is_gemm(node);
@@ -101,7 +108,13 @@ impl Plan {
         let changed = elided.is_some();
         let mut short = elided.unwrap_or_else(|| Elided::none(program));
         let changed = target.is_some() && inline(&mut short.program, &mut short.needed, gemm) || changed;
-        let short = if changed { Some(compiler.schedule(&short.program, &short.needed)?.0) } else { None };
+        let units = if target.is_some() {
+            grouped(&short.program, &short.needed)
+        } else {
+            singles(&short.program, &short.needed)
+        };
+        let changed = changed || units.len() < program.nodes.len();
+        let short = if changed { Some(compiler.schedule(&short.program, units)?.0) } else { None };
         compiler.assembly.seal()?;
         let state = program.state.iter().map(|s| (s.decl.clone(), s.next)).collect();
         Ok(Self {
@@ -134,7 +147,8 @@ impl Plan {
         self.nodes.iter().map(|n| if n.gemm.is_some() { "gemm" } else { "blocks" })
     }
 
-    /// How many nodes a step leaves out, because their readers can read what they were copied from, or nobody reads them.
+    /// How many nodes fewer a step runs than a trace: nobody reads them, or their readers read what they were copied from, or compute
+    /// them on the way.
     #[must_use]
     pub fn left_out(&self) -> usize {
         self.short.as_ref().map_or(0, |s| self.nodes.len() - s.len())
@@ -178,17 +192,21 @@ impl Plan {
         check_control_word()?;
         let mut made: Vec<Option<Tensor>> = (0..self.nodes.len()).map(|_| None).collect();
         for node in nodes {
-            let number = node.number;
-            let reused = node.reuse.and_then(|i| made[i].take());
-            let mut out = reused.map_or_else(|| allocate(number, &node.out), Ok)?;
+            let mut outs = Vec::with_capacity(node.outs.len());
+            for out in &node.outs {
+                let reused = out.reuse.and_then(|i| made[i].take());
+                outs.push(reused.map_or_else(|| allocate(out.number, &out.decl), Ok)?);
+            }
             let operands: Option<Vec<&[u8]>> =
                 node.sources.iter().map(|&s| find(s, state, data, &made).map(Tensor::bytes)).collect();
-            self.run(node, &operands.unwrap_or_default(), out.bytes_mut())?;
-            if let ControlFlow::Break(b) = visit(number, &mut out) {
-                return Ok(ControlFlow::Break(b));
+            self.run(node, &operands.unwrap_or_default(), &mut outs)?;
+            for (mut out, Output { number, decl, .. }) in outs.into_iter().zip(&node.outs) {
+                if let ControlFlow::Break(b) = visit(*number, &mut out) {
+                    return Ok(ControlFlow::Break(b));
+                }
+                check_declaration(Source::Node(*number as u32), decl, &out)?;
+                made[*number] = Some(out);
             }
-            check_declaration(Source::Node(number as u32), &node.out, &out)?;
-            made[number] = Some(out);
             node.release.iter().for_each(|&dead| made[dead] = None);
         }
         Ok(ControlFlow::Continue(self.new_state(state, data, made)))
@@ -222,10 +240,21 @@ impl Plan {
         Ok(())
     }
 
-    fn run(&self, node: &Planned, operands: &[&[u8]], out: &mut [u8]) -> Result<(), Error> {
-        let (kernel, size) = (&node.kernel, node.out.dtype.size());
-        let elements = (out.len() / size) as u64;
-        let work = if self.split_small { u64::MAX } else { elements.saturating_mul(kernel.work) };
+    fn run(&self, node: &Planned, operands: &[&[u8]], outs: &mut [Tensor]) -> Result<(), Error> {
+        let kernel = &node.kernel;
+        if let [_, _, ..] = outs {
+            let elements = outs[0].len();
+            let split = Split::new(elements, self.work(kernel, elements), self.threads);
+            let piece = |t: &Tensor| t.decl().dtype.size() * split.units as usize;
+            let outs = outs.iter_mut().map(|t| (piece(t), t)).map(|(bytes, t)| (t.bytes_mut(), bytes)).collect();
+            return split.run_all(outs, || {
+                let mut worker = Worker::new(kernel, self.isa, operands);
+                move |piece, mut outs: Vec<&mut [u8]>| worker.evaluate_all(piece * split.units, &mut outs)
+            });
+        }
+        let Some(out) = outs.first_mut() else { return Ok(()) };
+        let (elements, size) = (out.len(), out.decl().dtype.size());
+        let (work, out) = (self.work(kernel, elements), out.bytes_mut());
         if let Some((gemm, micro)) = &node.gemm {
             let row_bytes = gemm.n as usize * size;
             // A multiply-add is far cheaper in a tile than the evaluator's operations are.
@@ -241,6 +270,10 @@ impl Plan {
             let mut worker = Worker::new(kernel, self.isa, operands);
             move |piece, bytes: &mut [u8]| worker.evaluate(piece * split.units, bytes)
         })
+    }
+
+    fn work(&self, kernel: &Blocks, elements: u64) -> u64 {
+        if self.split_small { u64::MAX } else { elements.saturating_mul(kernel.work) }
     }
 
     fn new_state(&self, state: &[Tensor], data: &[Tensor], mut made: Vec<Option<Tensor>>) -> Vec<Tensor> {
@@ -289,18 +322,24 @@ struct Compiler {
 }
 
 impl Compiler {
-    /// The `needed` nodes, compiled, and the most memory that they need at once.
-    fn schedule(&mut self, program: &Program, needed: &[bool]) -> Result<(Vec<Planned>, u64), Error> {
-        let Lifetimes { release, reuse, peak_bytes } = Lifetimes::new(program, needed);
-        let all = program.nodes.iter().enumerate().zip(release.into_iter().zip(reuse));
-        let plans = all.filter(|((i, _), _)| needed[*i]).map(|((number, node), (release, reuse))| {
-            let mut kernel = Blocks::new(node);
+    /// The units, compiled, and the most memory that they need at once.
+    fn schedule(&mut self, program: &Program, units: Vec<Unit>) -> Result<(Vec<Planned>, u64), Error> {
+        let Lifetimes { release, reuse, peak_bytes } = Lifetimes::new(program, &units);
+        let all = units.into_iter().zip(release.into_iter().zip(reuse));
+        let plans = all.map(|(unit, (release, reuse))| {
+            let Unit { outputs, stored, node } = unit;
+            let mut kernel = Blocks::new(&node);
             if let Some(target) = self.target {
-                kernel.compile(node, target, &mut self.assembly)?;
+                kernel.compile(&node, &stored, target, &mut self.assembly)?;
             }
-            let gemm = self.micro.and_then(|micro| Some((Gemm::find(node, &kernel)?, micro)));
+            let gemm = self.micro.and_then(|micro| Some((Gemm::find(&node, &kernel)?, micro)));
             let sources = node.operands.iter().map(|o| o.source).collect();
-            Ok(Planned { number, out: node.out.clone(), sources, kernel, gemm, release, reuse })
+            let out = |(number, reuse): (usize, Option<usize>)| {
+                let decl = program.nodes[number].out.clone();
+                Output { number, decl, reuse }
+            };
+            let outs = outputs.into_iter().zip(reuse).map(out).collect();
+            Ok(Planned { outs, sources, kernel, gemm, release })
         });
         Ok((plans.collect::<Result<_, Error>>()?, peak_bytes))
     }
@@ -308,60 +347,61 @@ impl Compiler {
 
 /// How long each output lives, and which memory is used again.
 struct Lifetimes {
-    /// For each node, the outputs that are dropped after it.
+    /// For each unit, the outputs that are dropped after it.
     release: Vec<Vec<usize>>,
-    /// For each node, the output whose memory it takes over: one of the same type and shape that nobody reads any more.
-    reuse: Vec<Option<usize>>,
+    /// For each output of each unit, the output whose memory it takes over: one of the same type and shape that nobody reads any more.
+    reuse: Vec<Vec<Option<usize>>>,
     peak_bytes: u64,
 }
 
 impl Lifetimes {
-    fn new(program: &Program, needed: &[bool]) -> Self {
-        let dead = dead_after(program, needed);
-        let n = program.nodes.len();
-        let mut reuse = vec![None; n];
+    fn new(program: &Program, units: &[Unit]) -> Self {
+        let dead = dead_after(program, units);
+        let mut reuse = Vec::new();
         let mut waiting: HashMap<&TensorDecl, Vec<usize>> = HashMap::new();
-        for number in (0..n).filter(|&i| needed[i]) {
-            reuse[number] = waiting.get_mut(&program.nodes[number].out).and_then(Vec::pop);
-            for &d in &dead[number] {
+        for (unit, dead) in units.iter().zip(&dead) {
+            let mut take = |&number: &usize| waiting.get_mut(&program.nodes[number].out).and_then(Vec::pop);
+            reuse.push(unit.outputs.iter().map(&mut take).collect::<Vec<_>>());
+            for &d in dead {
                 waiting.entry(&program.nodes[d].out).or_default().push(d);
             }
         }
-        let taken: BTreeSet<usize> = reuse.iter().flatten().copied().collect();
+        let taken: BTreeSet<usize> = reuse.iter().flatten().flatten().copied().collect();
         let kept = |list: Vec<usize>| list.into_iter().filter(|d| !taken.contains(d)).collect();
         let release: Vec<Vec<usize>> = dead.into_iter().map(kept).collect();
-        let peak_bytes = peak_bytes(program, needed, &release, &reuse);
+        let peak_bytes = peak_bytes(program, units, &release, &reuse);
         Self { release, reuse, peak_bytes }
     }
 }
 
-/// For each node, the outputs that nobody reads after it.
-fn dead_after(program: &Program, needed: &[bool]) -> Vec<Vec<usize>> {
-    let mut last: Vec<usize> = (0..program.nodes.len()).collect();
-    for (number, node) in program.nodes.iter().enumerate().filter(|&(i, _)| needed[i]) {
-        for op in &node.operands {
-            if let Source::Node(i) = op.source {
-                last[i as usize] = number;
-            }
+/// For each unit, the outputs that nobody reads after it.
+fn dead_after(program: &Program, units: &[Unit]) -> Vec<Vec<usize>> {
+    let mut last: BTreeMap<usize, usize> = BTreeMap::new();
+    for (at, unit) in units.iter().enumerate() {
+        let read = unit.node.operands.iter().filter_map(|o| match o.source {
+            Source::Node(i) => Some(i as usize),
+            _ => None,
+        });
+        for number in unit.outputs.iter().copied().chain(read) {
+            last.insert(number, at);
         }
     }
     let kept: BTreeSet<Source> = program.state.iter().map(|s| s.next).collect();
-    let mut out = vec![Vec::new(); program.nodes.len()];
-    let dies = |i: usize| needed[i] && !kept.contains(&Source::Node(i as u32));
-    for (i, &at) in last.iter().enumerate().filter(|&(i, _)| dies(i)) {
-        out[at].push(i);
+    let mut out = vec![Vec::new(); units.len()];
+    for (number, at) in last.into_iter().filter(|&(i, _)| !kept.contains(&Source::Node(i as u32))) {
+        out[at].push(number);
     }
     out
 }
 
-fn peak_bytes(program: &Program, needed: &[bool], release: &[Vec<usize>], reuse: &[Option<usize>]) -> u64 {
+fn peak_bytes(program: &Program, units: &[Unit], release: &[Vec<usize>], reuse: &[Vec<Option<usize>>]) -> u64 {
     let (mut now, mut peak) = (0u64, 0u64);
-    for (number, node) in program.nodes.iter().enumerate().filter(|&(i, _)| needed[i]) {
-        if reuse[number].is_none() {
-            now = now.saturating_add(bytes(&node.out));
+    for ((unit, release), reuse) in units.iter().zip(release).zip(reuse) {
+        for (&number, _) in unit.outputs.iter().zip(reuse).filter(|o| o.1.is_none()) {
+            now = now.saturating_add(bytes(&program.nodes[number].out));
         }
         peak = peak.max(now);
-        now -= release[number].iter().map(|&i| bytes(&program.nodes[i].out)).sum::<u64>();
+        now -= release.iter().map(|&i| bytes(&program.nodes[i].out)).sum::<u64>();
     }
     // State that is not the only one made from a node's output is copied at the end.
     let mut seen = BTreeSet::new();

@@ -57,6 +57,14 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// Evaluates a map with several outputs: the elements from `first` on that they have room for.
+    pub(crate) fn evaluate_all(&mut self, first: u64, outs: &mut [&mut [u8]]) {
+        if let (Some(map), Some(out)) = (&self.node.map, outs.first()) {
+            let n = out.len() / map.outputs[0].size();
+            self.run_map(map, first, n as u64, outs);
+        }
+    }
+
     /// Evaluates the elements from `first` on that `out` has room for.
     pub(crate) fn evaluate(&mut self, first: u64, out: &mut [u8]) {
         let size = self.node.out.size();

@@ -40,10 +40,21 @@ impl Lower<'_> {
     pub(crate) fn program(
         &mut self,
         code: &[Instr],
-        mut input: impl FnMut(&mut Self, Op, usize) -> Option<Scalar>,
+        input: impl FnMut(&mut Self, Op, usize) -> Option<Scalar>,
     ) -> Option<Scalar> {
+        let last = code.len().checked_sub(1)?;
+        self.results(code, &[last], input)?.first().copied()
+    }
+
+    /// The values of these instructions of a scalar program.
+    pub(crate) fn results(
+        &mut self,
+        code: &[Instr],
+        wanted: &[usize],
+        mut input: impl FnMut(&mut Self, Op, usize) -> Option<Scalar>,
+    ) -> Option<Vec<Scalar>> {
         let mut values: Vec<Option<Scalar>> = Vec::with_capacity(code.len());
-        let needed = needed(code);
+        let needed = needed(code, wanted);
         for (instr, needed) in code.iter().zip(needed) {
             let value = match *instr {
                 _ if !needed => None,
@@ -58,7 +69,7 @@ impl Lower<'_> {
             };
             values.push(value);
         }
-        values.last().copied().flatten()
+        wanted.iter().map(|&at| values.get(at).copied().flatten()).collect()
     }
 
     fn splat(&mut self, bits: u32) -> Val {
@@ -246,22 +257,6 @@ impl Lower<'_> {
         if dtype == DType::Bf16 { self.imm(Imm::Shl, 16, element) } else { element }
     }
 
-    /// What a reader of an element of this type gets when this value is stored in it.
-    pub(crate) fn stored_and_read(&mut self, dtype: DType, value: Val) -> Val {
-        match dtype {
-            DType::F32 | DType::I32 | DType::U32 => value,
-            DType::I8 => {
-                let (low, high) = (self.splat(-128i32 as u32), self.splat(127));
-                let value = self.two(Two::MaxS, value, low);
-                self.two(Two::MinS, value, high)
-            }
-            DType::Bf16 => {
-                let half = self.rounded_half(value);
-                self.imm(Imm::Shl, 16, half)
-            }
-        }
-    }
-
     /// Nearest even on the bits; the largest magnitude that is no NaN does not overflow.
     fn rounded_half(&mut self, value: Val) -> Val {
         let value = self.canonical(value);
@@ -321,10 +316,9 @@ impl Lower<'_> {
     }
 }
 
-/// Which instructions the last one needs.
-fn needed(code: &[Instr]) -> Vec<bool> {
-    let mut needed = vec![false; code.len()];
-    needed.iter_mut().last().into_iter().for_each(|n| *n = true);
+/// Which instructions the wanted ones need, themselves included.
+fn needed(code: &[Instr], wanted: &[usize]) -> Vec<bool> {
+    let mut needed: Vec<bool> = (0..code.len()).map(|at| wanted.contains(&at)).collect();
     for (at, instr) in code.iter().enumerate().rev() {
         if needed[at] {
             instr.args().for_each(|a| needed[usize::from(a)] = true);

@@ -18,25 +18,11 @@ use crate::{
     memory::Pattern,
 };
 
-/// Where a scalar program's load comes from.
+/// A value of a scalar program that is stored: which instruction's, and as what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Input {
-    /// An operand of the node.
-    Operand(usize),
-    #[expect(dead_code, reason = "fused maps will use it")]
-    /// What an earlier part computed.
-    Part(usize),
-}
-
-/// One scalar program of a loop.
-pub(crate) struct Part<'a> {
-    pub(crate) code: &'a [Instr],
-    /// Where each load comes from.
-    pub(crate) loads: Vec<Input>,
-    /// Type of what it computes.
+pub(crate) struct Stored {
+    pub(crate) at: usize,
     pub(crate) dtype: DType,
-    /// Whether that is an output, or only read by later parts.
-    pub(crate) stored: bool,
 }
 
 /// How a stream or a uniform value is fed to the loop.
@@ -131,7 +117,7 @@ impl Feeds {
 }
 
 impl MapKernel {
-    /// Compiles the parts of a loop over the outputs.
+    /// Compiles a scalar program and what of it is stored.
     ///
     /// # Errors
     /// The assembler refuses an instruction.
@@ -139,31 +125,27 @@ impl MapKernel {
         target: Target,
         assembly: &mut Assembly,
         shape: &Shape<'_>,
-        parts: &[Part<'_>],
+        code: &[Instr],
+        outputs: &[Stored],
     ) -> Result<Self, Error> {
         let (mut draft, mut pool, mut feeds) = (Draft::default(), Pool::default(), Feeds::default());
         let mut lower = Lower { draft: &mut draft, pool: &mut pool, target };
-        let mut results: Vec<Scalar> = Vec::new();
+        let wanted: Vec<usize> = outputs.iter().map(|o| o.at).collect();
+        let values = lower.results(code, &wanted, |lower, op, index| {
+            let feed = match op {
+                Op::Load => return Some(Scalar::Bits(operand(lower, &mut feeds, shape, index))),
+                Op::Acc => Feed::Folded,
+                Op::Coord => shape.coordinate(index)?,
+                _ => return None,
+            };
+            Some(Scalar::Bits(lower.draft.value(feeds.def(feed, Kind::Word))))
+        });
+        let values =
+            values.ok_or_else(|| Error::Assembler("a scalar program reads what a map does not have".into()))?;
         let mut ends = Vec::new();
-        let mut outputs = Vec::new();
-        for part in parts {
-            let value = lower.program(part.code, |lower, op, index| match op {
-                Op::Acc => Some(Scalar::Bits(lower.draft.value(feeds.def(Feed::Folded, Kind::Word)))),
-                Op::Coord => Some(Scalar::Bits(lower.draft.value(feeds.def(shape.coordinate(index)?, Kind::Word)))),
-                Op::Load => match *part.loads.get(index)? {
-                    Input::Part(p) => results.get(p).copied(),
-                    Input::Operand(i) => Some(Scalar::Bits(operand(lower, &mut feeds, shape, i))),
-                },
-                _ => None,
-            });
-            let value =
-                value.ok_or_else(|| Error::Assembler("a scalar program reads what a map does not have".into()))?;
+        for (out, (value, stored)) in values.into_iter().zip(outputs).enumerate() {
             let bits = lower.bits(value);
-            if part.stored {
-                ends.push(lower.store(part.dtype, bits, outputs.len()));
-                outputs.push(part.dtype);
-            }
-            results.push(Scalar::Bits(lower.stored_and_read(part.dtype, bits)));
+            ends.push(lower.store(stored.dtype, bits, out));
         }
         let body = Body::new(&draft, &ends);
         let streams: Vec<Kind> = feeds.streams.iter().map(|s| s.1).collect();
@@ -176,7 +158,7 @@ impl MapKernel {
             lanes: target.lanes(),
             streams: feeds.streams.into_iter().map(|s| s.0).collect(),
             uniforms: feeds.uniforms,
-            outputs,
+            outputs: outputs.iter().map(|o| o.dtype).collect(),
             cut_rows: shape.cut_rows,
         })
     }

@@ -24,7 +24,7 @@ mod routine;
 
 pub(crate) use code::Assembly;
 pub(crate) use fold::{FoldKernel, FoldStream, Way, reads_columns, runs_compiled};
-pub(crate) use map::{Feed, Input, MapKernel, Part, Shape};
+pub(crate) use map::{Feed, MapKernel, Shape, Stored};
 pub(crate) use ops::Target;
 
 use crate::Isa;

@@ -159,8 +159,6 @@ table! {
         Shl: VEX_Vpsllvd_ymm_ymm_ymmm256, EVEX_Vpsllvd_zmm_k1z_zmm_zmmm512b32;
         ShrU: VEX_Vpsrlvd_ymm_ymm_ymmm256, EVEX_Vpsrlvd_zmm_k1z_zmm_zmmm512b32;
         ShrS: VEX_Vpsravd_ymm_ymm_ymmm256, EVEX_Vpsravd_zmm_k1z_zmm_zmmm512b32;
-        MinS: VEX_Vpminsd_ymm_ymm_ymmm256, EVEX_Vpminsd_zmm_k1z_zmm_zmmm512b32;
-        MaxS: VEX_Vpmaxsd_ymm_ymm_ymmm256, EVEX_Vpmaxsd_zmm_k1z_zmm_zmmm512b32;
         MinU: VEX_Vpminud_ymm_ymm_ymmm256, EVEX_Vpminud_zmm_k1z_zmm_zmmm512b32;
         Permute: VEX_Vpermd_ymm_ymm_ymmm256, EVEX_Vpermd_zmm_k1z_zmm_zmmm512b32;
         PackHalves: VEX_Vpackusdw_ymm_ymm_ymmm256, EVEX_Vpackusdw_zmm_k1z_zmm_zmmm512b32;
@@ -171,8 +169,8 @@ table! {
 
 impl Two {
     const fn commutes(self) -> bool {
-        use Two::{Add, And, FAdd, FMul, MaxS, MinS, MinU, Mul, MulEvenS, MulEvenU, Or, Xor};
-        matches!(self, FAdd | FMul | Add | Mul | MulEvenS | MulEvenU | And | Or | Xor | MinS | MaxS | MinU)
+        use Two::{Add, And, FAdd, FMul, MinU, Mul, MulEvenS, MulEvenU, Or, Xor};
+        matches!(self, FAdd | FMul | Add | Mul | MulEvenS | MulEvenU | And | Or | Xor | MinU)
     }
 }
 
