@@ -14,9 +14,10 @@
 //! * [`tensor`]: chunks and tensor roots. [`TensorTree`] keeps every hash, [`tensor::TensorStream`] nearly none.
 //! * [`roots`]: roots over many tensors.
 //! * [`program`]: the root of a program, and its trees.
-//! * [`keccak`]: the hash function, in batches.
+//! * [`keccak`]: the hash function, in batches: four or eight messages side by side in vector registers, see [`isa`].
 //!
-//! Nothing here copies a tensor: hashing reads the bytes where they lie, or takes them in pieces as they come.
+//! Nothing here copies a tensor: hashing reads the bytes where they lie, on all threads, or takes them in pieces as they come.
+//! A [`TensorTree`] whose tensor changed in few chunks is brought up to date by [`TensorTree::update`].
 //!
 //! ```
 //! use lockstep_commit::{TensorTree, roots, tensor, tree};
@@ -39,7 +40,9 @@
 //! ```
 
 mod error;
+pub mod isa;
 pub mod keccak;
+mod parallel;
 pub mod program;
 pub mod roots;
 pub mod stream;
@@ -48,6 +51,7 @@ pub mod tree;
 
 pub use alloy_primitives::B256;
 pub use error::Error;
+pub use isa::Isa;
 pub use program::ProgramTree;
 pub use tensor::{TensorTree, tensor_root};
 pub use tree::Tree;

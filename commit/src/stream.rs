@@ -1,14 +1,20 @@
 //! Roots of what does not lie in memory as a whole: leaves or bytes come in order, in pieces of any size.
 
 use crate::CHUNK_BYTES;
-use crate::keccak::{B256, hash_chunk, hash_pair};
-use crate::tree::{depth, empty};
+use crate::keccak::{B256, MOST_LANES, hash_chunks, hash_pair};
+use crate::tree::{depth, empty, fold};
 
-/// Merkle root over leaves that come one by one; keeps one hash per level.
+/// Levels that are hashed together, for many nodes side by side are hashed faster than one after the other.
+const GROUP_LEVELS: u8 = 8;
+
+/// Merkle root over leaves that come one by one; keeps at most 256 leaves and one hash per level.
 #[derive(Clone, Debug, Default)]
 pub struct RootStream {
-    count: u64,
-    /// Complete subtrees still without their right neighbour: `pending[h]` is of height `h` if bit `h` of `count` is set.
+    /// Leaves of the group that is not complete yet.
+    leaves: Vec<B256>,
+    /// Complete groups.
+    groups: u64,
+    /// Complete subtrees still without their right neighbour: `pending[h]` is of height `8 + h` if bit `h` of `groups` is set.
     pending: Vec<B256>,
 }
 
@@ -22,14 +28,19 @@ impl RootStream {
     /// Leaves so far.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.count
+        (self.groups << GROUP_LEVELS) + self.leaves.len() as u64
     }
 
     /// Takes the next leaf.
     pub fn push(&mut self, leaf: B256) {
-        let mut hash = leaf;
+        self.leaves.push(leaf);
+        if self.leaves.len() < 1 << GROUP_LEVELS {
+            return;
+        }
+        let mut hash = fold(&self.leaves, 0, GROUP_LEVELS);
+        self.leaves.clear();
         let mut height = 0;
-        while (self.count >> height) & 1 == 1 {
+        while (self.groups >> height) & 1 == 1 {
             hash = hash_pair(&self.pending[height], &hash);
             height += 1;
         }
@@ -38,30 +49,37 @@ impl RootStream {
         } else {
             self.pending[height] = hash;
         }
-        self.count += 1;
+        self.groups += 1;
     }
 
     /// Root over all leaves so far; 0 over none.
     #[must_use]
     pub fn root(&self) -> B256 {
-        let depth = depth(self.count);
-        if self.count == 1 << depth {
-            return self.pending[usize::from(depth)];
+        if self.groups == 0 {
+            return crate::tree::root(&self.leaves);
         }
-        let mut hash = B256::ZERO;
-        for height in 0..depth {
-            let complete = (self.count >> height) & 1 == 1;
+        let rest = (!self.leaves.is_empty()).then(|| fold(&self.leaves, 0, GROUP_LEVELS));
+        let above = depth(self.groups + u64::from(rest.is_some()));
+        if rest.is_none() && self.groups == 1 << above {
+            return self.pending[usize::from(above)];
+        }
+        let mut hash = rest.unwrap_or_else(|| empty(GROUP_LEVELS));
+        for height in 0..above {
+            let complete = (self.groups >> height) & 1 == 1;
             hash = if complete {
                 hash_pair(&self.pending[usize::from(height)], &hash)
             } else {
-                hash_pair(&hash, &empty(height))
+                hash_pair(&hash, &empty(GROUP_LEVELS + height))
             };
         }
         hash
     }
 }
 
-/// Leaves of bytes that come in pieces; keeps less than one chunk.
+/// Bytes that are kept until there are enough chunks to hash side by side.
+const KEPT_BYTES: usize = MOST_LANES * CHUNK_BYTES;
+
+/// Leaves of bytes that come in pieces; keeps less than eight chunks.
 #[derive(Clone, Debug, Default)]
 pub struct ChunkStream {
     rest: Vec<u8>,
@@ -81,30 +99,31 @@ impl ChunkStream {
         self.byte_count
     }
 
-    /// Takes the next bytes and hands the leaf of every chunk that they complete to `leaf`.
+    /// Takes the next bytes and hands leaves that are ready to `leaf`, in order: those of every eight chunks that are complete.
     pub fn push(&mut self, mut bytes: &[u8], mut leaf: impl FnMut(B256)) {
         self.byte_count += bytes.len() as u64;
         if !self.rest.is_empty() {
-            let (head, tail) = bytes.split_at(bytes.len().min(CHUNK_BYTES - self.rest.len()));
+            let (head, tail) = bytes.split_at(bytes.len().min(KEPT_BYTES - self.rest.len()));
             self.rest.extend_from_slice(head);
             bytes = tail;
-            if self.rest.len() < CHUNK_BYTES {
+            if self.rest.len() < KEPT_BYTES {
                 return;
             }
-            leaf(hash_chunk(&self.rest));
+            hash_chunks(&self.rest).into_iter().for_each(&mut leaf);
             self.rest.clear();
         }
-        let mut chunks = bytes.chunks_exact(CHUNK_BYTES);
-        for chunk in &mut chunks {
-            leaf(hash_chunk(chunk));
+        let whole = bytes.len() / KEPT_BYTES * KEPT_BYTES;
+        // No more at a time than leaves the first of them in the nearest cache.
+        for group in bytes[..whole].chunks(32 * KEPT_BYTES) {
+            hash_chunks(group).into_iter().for_each(&mut leaf);
         }
-        self.rest.extend_from_slice(chunks.remainder());
+        self.rest.extend_from_slice(&bytes[whole..]);
     }
 
-    /// The leaf of the last chunk, if bytes are left that fill none.
+    /// The leaves of the last chunks; the very last one is padded with zeros.
     #[must_use]
-    pub fn finish(self) -> Option<B256> {
-        if self.rest.is_empty() { None } else { Some(hash_chunk(&self.rest)) }
+    pub fn finish(self) -> Vec<B256> {
+        hash_chunks(&self.rest)
     }
 }
 

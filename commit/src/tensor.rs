@@ -7,7 +7,7 @@ use lockstep_ir::types::MAX_RANK;
 
 use crate::CHUNK_BYTES;
 use crate::error::Error;
-use crate::keccak::{B256, hash_chunk, hash_chunks, keccak256};
+use crate::keccak::{B256, hash_chunk, hash_chunks, hash_some_chunks, keccak256};
 use crate::stream::{ChunkStream, RootStream};
 use crate::tree::{Tree, verify};
 
@@ -54,7 +54,7 @@ pub fn verify_chunk(merkle_root: B256, bytes: u64, index: u64, data: &[u8], proo
     verify(merkle_root, chunk_count(bytes), index, hash_chunk(data), proof)
 }
 
-/// A tensor's root from bytes that come in order, in pieces of any size; keeps less than one chunk and one hash per level.
+/// A tensor's root from bytes that come in order, in pieces of any size; keeps a few chunks, 256 leaves and one hash per level.
 #[derive(Clone, Debug)]
 pub struct TensorStream {
     decl: TensorDecl,
@@ -96,7 +96,7 @@ impl TensorStream {
         if actual != self.byte_count {
             return Err(Error::WrongByteCount { expected: self.byte_count, actual });
         }
-        if let Some(leaf) = self.chunks.finish() {
+        for leaf in self.chunks.finish() {
             self.tree.push(leaf);
         }
         Ok(tensor_root(&self.decl, self.tree.root()))
@@ -118,6 +118,26 @@ impl TensorTree {
         let tree = Tree::new(hash_chunks(tensor.bytes()));
         let root = tensor_root(tensor.decl(), tree.root());
         Self { decl: tensor.decl().clone(), tree, root }
+    }
+
+    /// Brings the tree up to date with `tensor`, in which only the chunks with these numbers, in ascending order, have changed. Which
+    /// they are is the caller's word: other chunks are not looked at.
+    ///
+    /// # Errors
+    /// `WrongByteCount` if the tensor has another type or shape, `IndexOutOfRange` if there is no such chunk or the numbers do not
+    /// ascend; the tree is as it was then.
+    pub fn update(&mut self, tensor: &Tensor, changed: &[u64]) -> Result<(), Error> {
+        let (bytes, count) = (tensor.bytes(), self.tree.count());
+        if tensor.decl() != &self.decl {
+            return Err(Error::WrongByteCount { expected: byte_count(&self.decl)?, actual: bytes.len() as u64 });
+        }
+        if let Some(&index) = changed.iter().find(|&&index| index >= count) {
+            return Err(Error::IndexOutOfRange { index, height: 0, count });
+        }
+        let leaves = hash_some_chunks(bytes, changed);
+        self.tree.set_leaves(&changed.iter().copied().zip(leaves).collect::<Vec<_>>())?;
+        self.root = tensor_root(&self.decl, self.tree.root());
+        Ok(())
     }
 
     /// Type and shape.
@@ -196,6 +216,23 @@ mod tests {
                 }
                 assert_eq!(chunk(tensor.bytes(), chunk_count(bytes)), None);
             }
+        }
+    }
+
+    #[test]
+    fn an_updated_tree_is_the_tree_of_the_changed_tensor() {
+        let before = tensor(DType::I8, &[20_000]);
+        for changed in [&[][..], &[0], &[19], &[3, 4, 19], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 18, 19]] {
+            let mut bytes = before.bytes().to_vec();
+            changed.iter().for_each(|&chunk| bytes[chunk as usize * CHUNK_BYTES + 5] ^= 1);
+            let after = Tensor::from_bytes(before.decl().clone(), bytes).unwrap();
+            let mut tree = TensorTree::new(&before);
+            tree.update(&after, changed).unwrap();
+            assert_eq!(tree, TensorTree::new(&after), "{changed:?}");
+            assert!(matches!(tree.update(&after, &[20]), Err(Error::IndexOutOfRange { index: 20, .. })));
+            assert!(matches!(tree.update(&after, &[2, 1]), Err(Error::IndexOutOfRange { index: 1, .. })));
+            assert!(tree.update(&tensor(DType::I8, &[20, 1000]), &[]).is_err());
+            assert_eq!(tree, TensorTree::new(&after));
         }
     }
 

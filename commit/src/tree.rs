@@ -5,7 +5,7 @@
 //! stored, posted or proven; what lies right of them is known to everybody.
 
 use crate::error::Error;
-use crate::keccak::{B256, hash_pair, hash_pairs};
+use crate::keccak::{B256, hash_pair, hash_pairs, hash_some_pairs};
 use std::sync::LazyLock;
 
 /// Levels of the largest tree: leaves are counted in `u64`.
@@ -52,7 +52,7 @@ pub fn root(leaves: &[B256]) -> B256 {
 }
 
 /// Hash of the subtree whose real descendants `levels` below, each of `height`, are `hashes`, leftmost first.
-fn fold(hashes: &[B256], height: u8, levels: u8) -> B256 {
+pub(crate) fn fold(hashes: &[B256], height: u8, levels: u8) -> B256 {
     if levels == 0 {
         return hashes[0];
     }
@@ -228,12 +228,31 @@ impl Tree {
     /// # Errors
     /// `IndexOutOfRange`.
     pub fn set_leaf(&mut self, index: u64, leaf: B256) -> Result<(), Error> {
-        let path = self.prove(index)?;
-        let mut hash = leaf;
-        self.heights[0][index as usize] = hash;
-        for (height, sibling) in path.iter().enumerate() {
-            hash = climb(hash, index >> height, &[*sibling]);
-            self.heights[height + 1][(index >> (height + 1)) as usize] = hash;
+        self.set_leaves(&[(index, leaf)])
+    }
+
+    /// Replaces leaves, in ascending order, and rehashes what is above them, every node once.
+    ///
+    /// # Errors
+    /// `IndexOutOfRange` if there is no such leaf, or one does not come after the one before it; nothing is changed then.
+    pub fn set_leaves(&mut self, leaves: &[(u64, B256)]) -> Result<(), Error> {
+        let count = self.count();
+        let disorder = leaves.windows(2).find(|two| two[0].0 >= two[1].0).map(|two| two[1].0);
+        let outside = leaves.last().map(|last| last.0).filter(|&index| index >= count);
+        if let Some(index) = outside.or(disorder) {
+            return Err(Error::IndexOutOfRange { index, height: 0, count });
+        }
+        let mut changed: Vec<u64> = leaves.iter().map(|&(index, _)| index).collect();
+        let mut hashes: Vec<B256> = leaves.iter().map(|&(_, leaf)| leaf).collect();
+        for height in 0..=self.depth() {
+            let level = &mut self.heights[usize::from(height)];
+            // Real subtrees are in memory, so their numbers fit.
+            changed.iter().zip(&hashes).for_each(|(&index, &hash)| level[index as usize] = hash);
+            changed.iter_mut().for_each(|index| *index /= 2);
+            changed.dedup();
+            let child = |index: u64| level.get(index as usize).copied().unwrap_or_else(|| empty(height));
+            let pairs: Vec<[B256; 2]> = changed.iter().map(|&i| [child(2 * i), child(2 * i + 1)]).collect();
+            hashes = if height < self.depth() { hash_some_pairs(&pairs) } else { Vec::new() };
         }
         Ok(())
     }
@@ -343,6 +362,20 @@ mod tests {
             let mut changed = leaves(count);
             changed[index as usize] = keccak256("changed");
             prop_assert_eq!(tree, Tree::new(changed));
+        }
+
+        #[test]
+        fn changed_leaves_give_the_tree_over_the_changed_leaves(count in 1u64..300, at in prop::collection::btree_set(0u64..300, 0..40)) {
+            let mut tree = Tree::new(leaves(count));
+            let new: Vec<(u64, B256)> = at.iter().filter(|&&i| i < count).map(|&i| (i, keccak256([i as u8]))).collect();
+            tree.set_leaves(&new).unwrap();
+            let mut changed = leaves(count);
+            new.iter().for_each(|&(index, leaf)| changed[index as usize] = leaf);
+            prop_assert_eq!(&tree, &Tree::new(changed));
+            let before = tree.clone();
+            prop_assert!(tree.set_leaves(&[(0, B256::ZERO), (count, B256::ZERO)]).is_err());
+            prop_assert!(tree.set_leaves(&[(0, B256::ZERO), (0, B256::ZERO)]).is_err());
+            prop_assert_eq!(tree, before);
         }
     }
 }

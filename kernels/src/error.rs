@@ -1,5 +1,6 @@
 //! What can go wrong, and what the caller should do about it.
 
+use lockstep_commit::isa::IsaError;
 use lockstep_ir::{Source, tensor::TensorError, validate::Invalid};
 
 /// Why a plan cannot be made or a step cannot be run. Nothing here is worth a retry with the same inputs, except
@@ -37,12 +38,9 @@ pub enum Error {
         /// What is wrong with it.
         source: TensorError,
     },
-    /// `LOCKSTEP_ISA` names no instruction set. Fix the environment.
-    #[error("LOCKSTEP_ISA is `{0}`; it can be portable, avx2 or avx512, or left out")]
-    UnknownIsa(String),
-    /// The forced instruction set is not there. Force another one, or none.
-    #[error("this machine does not have what the `{0}` path needs")]
-    IsaMissing(&'static str),
+    /// The forced instruction set does not exist, or is not there. Force another one, or none.
+    #[error(transparent)]
+    Isa(#[from] IsaError),
     /// A thread's floating-point control word would change results (flush to zero, denormals are zero, or another rounding
     /// mode). Some other code in the process set it: reset it before computing.
     #[error(

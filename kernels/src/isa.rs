@@ -1,75 +1,7 @@
 //! Which instructions are used, and the state of the floating-point unit.
 
 use crate::Error;
-
-/// A set of instructions that kernels are written for. Results do not depend on it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
-pub enum Isa {
-    /// What every target has; fused multiply-add in integers.
-    Portable,
-    /// x86-64 with AVX2 and FMA.
-    Avx2,
-    /// x86-64 with AVX-512 F, BW, DQ and VL.
-    Avx512,
-}
-
-/// Environment variable that forces one path.
-pub const ISA_VARIABLE: &str = "LOCKSTEP_ISA";
-
-impl Isa {
-    /// Every path, the plainest first.
-    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
-
-    /// The name that `LOCKSTEP_ISA` takes.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Portable => "portable",
-            Self::Avx2 => "avx2",
-            Self::Avx512 => "avx512",
-        }
-    }
-
-    /// Whether this machine has it.
-    #[must_use]
-    pub fn is_available(self) -> bool {
-        match self {
-            Self::Portable => true,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => {
-                Self::Avx2.is_available()
-                    && is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl")
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => false,
-        }
-    }
-
-    /// The path that `LOCKSTEP_ISA` forces, or the best one there is.
-    ///
-    /// # Errors
-    /// The variable names no path, or one that this machine does not have. Fix the environment.
-    pub fn detect() -> Result<Self, Error> {
-        match std::env::var_os(ISA_VARIABLE) {
-            None => Ok(Self::ALL.into_iter().rev().find(|i| i.is_available()).unwrap_or(Self::Portable)),
-            Some(name) => Self::forced(&name.to_string_lossy()),
-        }
-    }
-
-    fn forced(name: &str) -> Result<Self, Error> {
-        let isa = Self::ALL.into_iter().find(|i| i.name() == name);
-        isa.ok_or_else(|| Error::UnknownIsa(name.to_owned()))?.require()
-    }
-
-    pub(crate) fn require(self) -> Result<Self, Error> {
-        if self.is_available() { Ok(self) } else { Err(Error::IsaMissing(self.name())) }
-    }
-}
+pub use lockstep_commit::isa::{ISA_VARIABLE, Isa, IsaError};
 
 /// Checks that the calling thread rounds to nearest even and keeps subnormals (docs/protocol.md, section 1).
 pub(crate) fn check_control_word() -> Result<(), Error> {
@@ -108,16 +40,6 @@ fn control_word() -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn unknown_names_are_refused() {
-        assert_eq!(Isa::forced("avx3"), Err(Error::UnknownIsa("avx3".into())));
-        assert_eq!(Isa::forced("portable"), Ok(Isa::Portable));
-        for isa in Isa::ALL {
-            let expected = if isa.is_available() { Ok(isa) } else { Err(Error::IsaMissing(isa.name())) };
-            assert_eq!(Isa::forced(isa.name()), expected);
-        }
-    }
 
     #[test]
     #[cfg(target_arch = "x86_64")]

@@ -75,5 +75,5 @@ mod vector;
 mod worker;
 
 pub use error::Error;
-pub use isa::{ISA_VARIABLE, Isa};
+pub use isa::{ISA_VARIABLE, Isa, IsaError};
 pub use plan::{Options, Plan};

@@ -14,7 +14,7 @@ pub(super) const NOTES: &str = "Contenders take turns in the same process; `ours
                                 time, where one thread runs), `ratio` is the median over the rounds.";
 
 /// Package and benchmark.
-const PROGRAMS: [(&str, &str); 1] = [("lockstep-kernels", "kernels")];
+const PROGRAMS: [(&str, &str); 2] = [("lockstep-commit", "roots"), ("lockstep-kernels", "kernels")];
 
 pub(super) fn run(quick: bool, sink: Sink<'_>) -> Result<(), String> {
     PROGRAMS.iter().try_for_each(|(package, bench)| program(package, bench, quick, sink))

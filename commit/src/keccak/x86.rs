@@ -1,0 +1,205 @@
+//! Four messages in AVX2 registers, eight in those of AVX-512.
+#![allow(unsafe_code, reason = "vector instructions that were found to be there, and loads through pointers")]
+
+use std::arch::x86_64::*;
+
+use super::permutation::{Lanes, hash, word};
+use crate::B256;
+
+/// keccak256 of four messages.
+#[target_feature(enable = "avx2")]
+pub(super) fn four<const BYTES: usize>(messages: &[&[u8; BYTES]], digests: &mut [B256]) {
+    hash::<Four, BYTES>(messages, digests);
+}
+
+/// keccak256 of eight messages.
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) fn eight<const BYTES: usize>(messages: &[&[u8; BYTES]], digests: &mut [B256]) {
+    hash::<Eight, BYTES>(messages, digests);
+}
+
+/// Only [`four`] makes one, so AVX2 is there wherever one is.
+#[derive(Clone, Copy)]
+struct Four(__m256i);
+
+/// Only [`eight`] makes one, so AVX-512 is there wherever one is.
+#[derive(Clone, Copy)]
+struct Eight(__m512i);
+
+/// Where words `at` to `at + 3` of a message start.
+#[inline(always)]
+fn start<const BYTES: usize>(message: &[u8; BYTES], at: usize) -> *const __m256i {
+    message[8 * at..8 * at + 32].as_ptr().cast()
+}
+
+impl Lanes for Four {
+    const COUNT: usize = 4;
+
+    #[inline(always)]
+    fn splat(word: u64) -> Self {
+        // SAFETY: AVX2 is there, see `Four`; as in every function below.
+        Self(unsafe { _mm256_set1_epi64x(word as i64) })
+    }
+
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        // SAFETY: see `Four`.
+        Self(unsafe { _mm256_xor_si256(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn chi(self, b: Self, c: Self) -> Self {
+        // SAFETY: see `Four`.
+        Self(unsafe { _mm256_xor_si256(self.0, _mm256_andnot_si256(b.0, c.0)) })
+    }
+
+    #[inline(always)]
+    fn rotate<const L: i32, const R: i32>(self) -> Self {
+        // Whole bytes move by a shuffle.
+        // SAFETY: see `Four`.
+        Self(unsafe {
+            match L {
+                8 => _mm256_shuffle_epi8(self.0, by_bytes(7)),
+                56 => _mm256_shuffle_epi8(self.0, by_bytes(1)),
+                _ => _mm256_or_si256(_mm256_slli_epi64::<L>(self.0), _mm256_srli_epi64::<R>(self.0)),
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn word<const BYTES: usize>(messages: &[&[u8; BYTES]], at: usize) -> Self {
+        let word = |i: usize| word(messages[i], at) as i64;
+        // SAFETY: see `Four`.
+        Self(unsafe { _mm256_setr_epi64x(word(0), word(1), word(2), word(3)) })
+    }
+
+    #[inline(always)]
+    fn four_words<const BYTES: usize>(messages: &[&[u8; BYTES]], at: usize) -> [Self; 4] {
+        let start = |i: usize| start(messages[i], at);
+        // SAFETY: see `Four`; `start` checks that 32 bytes are there.
+        let rows = unsafe {
+            [
+                _mm256_loadu_si256(start(0)),
+                _mm256_loadu_si256(start(1)),
+                _mm256_loadu_si256(start(2)),
+                _mm256_loadu_si256(start(3)),
+            ]
+        };
+        let [a, b, c, d] = transposed(rows);
+        [Self(a), Self(b), Self(c), Self(d)]
+    }
+
+    #[inline(always)]
+    fn store(words: [Self; 4], digests: &mut [B256]) {
+        let [a, b, c, d] = words;
+        for (digest, row) in digests.iter_mut().zip(transposed([a.0, b.0, c.0, d.0])) {
+            // SAFETY: see `Four`; a digest has 32 bytes.
+            unsafe { _mm256_storeu_si256(digest.0.as_mut_ptr().cast(), row) };
+        }
+    }
+}
+
+/// The shuffle that moves the bytes of every word `by` places down, around the word's end.
+#[inline(always)]
+fn by_bytes(by: usize) -> __m256i {
+    let mut order = [0u8; 32];
+    for (i, place) in order.iter_mut().enumerate() {
+        *place = (i / 8 % 2 * 8 + (i + by) % 8) as u8;
+    }
+    // SAFETY: both are 32 bytes of plain data.
+    unsafe { std::mem::transmute(order) }
+}
+
+/// Rows become columns.
+#[inline(always)]
+fn transposed(r: [__m256i; 4]) -> [__m256i; 4] {
+    // SAFETY: only called for `Four`.
+    unsafe {
+        let (a, b) = (_mm256_unpacklo_epi64(r[0], r[1]), _mm256_unpackhi_epi64(r[0], r[1]));
+        let (c, d) = (_mm256_unpacklo_epi64(r[2], r[3]), _mm256_unpackhi_epi64(r[2], r[3]));
+        [
+            _mm256_permute2x128_si256::<0x20>(a, c),
+            _mm256_permute2x128_si256::<0x20>(b, d),
+            _mm256_permute2x128_si256::<0x31>(a, c),
+            _mm256_permute2x128_si256::<0x31>(b, d),
+        ]
+    }
+}
+
+impl Lanes for Eight {
+    const COUNT: usize = 8;
+
+    #[inline(always)]
+    fn splat(word: u64) -> Self {
+        // SAFETY: AVX-512 is there, see `Eight`; as in every function below.
+        Self(unsafe { _mm512_set1_epi64(word as i64) })
+    }
+
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        // SAFETY: see `Eight`.
+        Self(unsafe { _mm512_xor_si512(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn chi(self, b: Self, c: Self) -> Self {
+        // a ^ (!b & c), as a table of three bits.
+        // SAFETY: see `Eight`.
+        Self(unsafe { _mm512_ternarylogic_epi64::<0xd2>(self.0, b.0, c.0) })
+    }
+
+    #[inline(always)]
+    fn rotate<const L: i32, const R: i32>(self) -> Self {
+        // SAFETY: see `Eight`.
+        Self(unsafe { _mm512_rol_epi64::<L>(self.0) })
+    }
+
+    #[inline(always)]
+    fn word<const BYTES: usize>(messages: &[&[u8; BYTES]], at: usize) -> Self {
+        let word = |i: usize| word(messages[i], at) as i64;
+        // SAFETY: see `Eight`.
+        Self(unsafe { _mm512_setr_epi64(word(0), word(1), word(2), word(3), word(4), word(5), word(6), word(7)) })
+    }
+
+    #[inline(always)]
+    fn four_words<const BYTES: usize>(messages: &[&[u8; BYTES]], at: usize) -> [Self; 4] {
+        // SAFETY: see `Eight`; `start` checks that 32 bytes are there.
+        let row = |i: usize| unsafe {
+            let low = _mm512_castsi256_si512(_mm256_loadu_si256(start(messages[i], at)));
+            _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(start(messages[i + 4], at)))
+        };
+        let [a, b, c, d] = transposed_halves([row(0), row(1), row(2), row(3)]);
+        [Self(a), Self(b), Self(c), Self(d)]
+    }
+
+    #[inline(always)]
+    fn store(words: [Self; 4], digests: &mut [B256]) {
+        let (low, high) = digests.split_at_mut(4);
+        let [a, b, c, d] = words;
+        for (i, row) in transposed_halves([a.0, b.0, c.0, d.0]).into_iter().enumerate() {
+            // SAFETY: see `Eight`; a digest has 32 bytes.
+            unsafe {
+                _mm256_storeu_si256(low[i].0.as_mut_ptr().cast(), _mm512_castsi512_si256(row));
+                _mm256_storeu_si256(high[i].0.as_mut_ptr().cast(), _mm512_extracti64x4_epi64::<1>(row));
+            }
+        }
+    }
+}
+
+/// Rows become columns, in the lower and in the upper four words by themselves.
+#[inline(always)]
+fn transposed_halves(r: [__m512i; 4]) -> [__m512i; 4] {
+    // SAFETY: only called for `Eight`.
+    unsafe {
+        let (a, b) = (_mm512_unpacklo_epi64(r[0], r[1]), _mm512_unpackhi_epi64(r[0], r[1]));
+        let (c, d) = (_mm512_unpacklo_epi64(r[2], r[3]), _mm512_unpackhi_epi64(r[2], r[3]));
+        let first = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
+        let second = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+        [
+            _mm512_permutex2var_epi64(a, first, c),
+            _mm512_permutex2var_epi64(b, first, d),
+            _mm512_permutex2var_epi64(a, second, c),
+            _mm512_permutex2var_epi64(b, second, d),
+        ]
+    }
+}
