@@ -19,6 +19,7 @@ use lockstep_dispute::{Phase, Replay, TensorSet};
 use lockstep_ir::Program;
 use lockstep_sdk::{
     artifact::{Fetcher, Kind},
+    challenge::EntryStatus,
     client::{Client, Schedule},
     error::Error,
     moves::Standing,
@@ -87,7 +88,12 @@ impl Arbiter {
     }
 
     async fn look(&self, dispute_id: u64) -> Result<Next, Error> {
-        let standing = self.client.dispute(dispute_id).await?;
+        let entry = self.client.entry(dispute_id).await?;
+        let standing = match entry.status {
+            EntryStatus::Active => self.client.dispute(dispute_id).await?,
+            EntryStatus::Announced | EntryStatus::Queued => return Ok(Next::Wait),
+            _ => return Ok(Next::Done),
+        };
         match standing.state.phase {
             phase if phase.is_over() => Ok(Next::Done),
             Phase::Judge | Phase::JudgeState => self.judge(standing).await,
@@ -102,7 +108,12 @@ impl Arbiter {
         self.report.dispute(job_id, dispute_id, "verdict", verdict);
         let player = Player::new(self.client.clone(), dispute_id, Role::Arbiter, program, run);
         match player.turn().await? {
-            Turn::Played(played) => self.report.played(job_id, dispute_id, &played),
+            Turn::Played(played) => {
+                self.report.played(job_id, dispute_id, &played);
+                if let Some(outcome) = self.client.withdraw().await? {
+                    self.report.dispute_sent(job_id, dispute_id, "withdrew", "the tip is in the wallet", &outcome);
+                }
+            }
             Turn::Waiting { .. } | Turn::Over { .. } => {}
         }
         Ok(Next::Again)
@@ -114,7 +125,7 @@ impl Arbiter {
         let claims = self.client.claims(standing.job_id).await?;
         let mirrors: Vec<String> = claims.iter().rev().map(|c| c.uri.clone()).collect();
         let prepared = Prepared::fetch(&self.client, &self.fetcher, standing.job_id, &mirrors).await?;
-        let claim = claims.iter().rev().find(|c| c.milestone == standing.milestone);
+        let claim = claims.iter().rev().find(|c| c.milestone == standing.milestone && c.attempt == job.attempt);
         let schedule = Schedule::of(&prepared.spec);
         let checkpoint = standing.checkpoint.checked_sub(1).map(|before| before as usize);
         let (steps, root) = match checkpoint.and_then(|i| Some((i, *claim?.state_roots.get(i)?))) {

@@ -36,7 +36,7 @@ pub(crate) enum Command {
         #[arg(long)]
         out: PathBuf,
     },
-    /// Withdraws a job that nobody has taken.
+    /// Withdraws a job that nobody has taken, or whose solver was convicted.
     Cancel {
         #[command(flatten)]
         job: JobArgs,
@@ -86,9 +86,18 @@ pub(crate) struct Terms {
     /// Checkpoints per milestone, 1 to 256.
     #[arg(long, default_value_t = 4)]
     pub(crate) checkpoints_per_milestone: u32,
-    /// Paid for each milestone, in the payment token's smallest unit.
+    /// Paid for each milestone at most, in the payment token's smallest unit.
     #[arg(long, default_value_t = 10_000_000_000_000_000_000)]
     pub(crate) price_wei: u128,
+    /// What the price starts at; without it, at `--price-wei`.
+    #[arg(long)]
+    pub(crate) start_price_wei: Option<u128>,
+    /// Seconds in which the price rises to `--price-wei`.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) auction_s: u32,
+    /// Class of hardware that solvers must have registered for.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) hardware_class: u32,
     /// Stake of the solver.
     #[arg(long, default_value_t = 100_000_000_000_000_000_000)]
     pub(crate) stake_wei: u128,
@@ -135,15 +144,25 @@ impl Terms {
             steps: u64::from(job.steps),
             stepsPerCheckpoint: self.steps_per_checkpoint,
             checkpointsPerMilestone: self.checkpoints_per_milestone,
-            milestonePriceWei: self.price_wei,
+            startPriceWei: self.start_price_wei.unwrap_or(self.price_wei),
+            endPriceWei: self.price_wei,
+            auctionS: self.auction_s,
             stakeWei: self.stake_wei,
             bondWei: self.bond_wei,
             tipWei: self.tip_wei,
+            hardwareClass: self.hardware_class,
+            standingClaims: 1,
+            verifiers: 0,
+            verifierFeeWei: 0,
+            verifyS: 0,
+            holdbackBps: 0,
+            receiptS: 0,
             takeTimeoutS: self.take_timeout_s,
             claimTimeoutS: self.claim_timeout_s,
             windowS: self.window_s,
             clockS: self.clock_s,
             graceS: self.grace_s,
+            callback: Address::ZERO,
             uri,
         })
     }
@@ -177,11 +196,12 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<(), Failure
         Command::Cancel { job, key } => {
             let client = job.chain.client(Some(&key)).await?;
             let known = client.job(job.job_id).await?;
-            if known.status != JobStatus::Open {
+            if !matches!(known.status, JobStatus::Open | JobStatus::Convicted) {
                 let words = format!("job {} is {}: only an open job can be withdrawn", job.job_id, known.status);
                 return Err(Failure::new(words));
             }
-            let outcome = client.cancel(job.job_id).await?;
+            let outcome = client.withdraw_job(job.job_id).await?;
+            client.withdraw().await?;
             let done = serde_json::json!({ "what": "cancelled", "job_id": job.job_id, "gas": outcome.gas });
             output.result(format!("job {} withdrawn, the escrow is back", job.job_id), &done);
             Ok(())
@@ -194,7 +214,8 @@ async fn status(client: &Client, job_id: u64, output: &Output) -> Result<(), Fai
     let schedule = Schedule::of(&spec);
     let waiting = waiting_for(&job);
     let milestones = schedule.milestones();
-    let price = tokens(spec.milestonePriceWei as i128);
+    let price_wei = if job.price_wei == 0 { spec.endPriceWei } else { job.price_wei };
+    let price = tokens(price_wei as i128);
     output.result(
         format!(
             "job {job_id}: {}, {} of {milestones} milestones final, {price} tokens each; {waiting}",
@@ -203,8 +224,8 @@ async fn status(client: &Client, job_id: u64, output: &Output) -> Result<(), Fai
         &serde_json::json!({
             "what": "job", "job_id": job_id, "status": job.status.to_string(), "requester": job.requester,
             "solver": job.solver, "final_milestones": job.final_milestones, "milestones": milestones,
-            "steps": spec.steps, "milestone_price_wei": spec.milestonePriceWei.to_string(),
-            "state_root": job.state_root, "claim_root": job.claim_root, "dispute_id": job.dispute_id,
+            "steps": spec.steps, "milestone_price_wei": price_wei.to_string(),
+            "state_root": job.state_root, "claim_root": job.claim_root, "disputes": job.disputes,
             "deadline_s": job.deadline_s, "window_end_s": job.window_end_s, "waiting_for": waiting,
         }),
     );
@@ -213,13 +234,14 @@ async fn status(client: &Client, job_id: u64, output: &Output) -> Result<(), Fai
 
 /// What a job waits for, and until when.
 fn waiting_for(job: &Job) -> String {
-    match (job.status, job.dispute_id, job.claim_root) {
+    match (job.status, job.disputes, job.claim_root) {
         (JobStatus::Open, ..) => format!("waits for a solver until {}", job.deadline_s),
-        (JobStatus::Taken, Some(dispute_id), _) => format!("waits for dispute {dispute_id}"),
-        (JobStatus::Taken, None, Some(_)) => {
+        (JobStatus::Convicted, ..) => "the solver was convicted: waits to be reopened or withdrawn".into(),
+        (JobStatus::Taken, disputes @ 1.., _) => format!("waits for {disputes} dispute(s)"),
+        (JobStatus::Taken, 0, Some(_)) => {
             format!("milestone {} can be challenged until {}", job.final_milestones, job.window_end_s)
         }
-        (JobStatus::Taken, None, None) => {
+        (JobStatus::Taken, 0, None) => {
             format!("milestone {} must be claimed until {}", job.final_milestones, job.deadline_s)
         }
         _ => "nothing more will happen".into(),
@@ -297,9 +319,12 @@ async fn look(client: &Client, job_id: u64, report: &Reporter, told: &mut String
         report.tell(job_id, "waiting", &waiting);
         *told = waiting;
     }
-    if job.claim_root.is_none() && client.chain().now_s().await? > job.deadline_s {
+    if job.status == JobStatus::Convicted {
+        let outcome = client.reopen(job_id).await?;
+        report.sent(job_id, "reopened", "its solver was convicted; another may take it", &outcome);
+    } else if job.claim_root.is_none() && client.chain().now_s().await? > job.deadline_s {
         let outcome = client.expire(job_id).await?;
-        report.sent(job_id, "expired", "the deadline passed; what was not paid out is back", &outcome);
+        report.sent(job_id, "expired", "the deadline passed", &outcome);
     }
     Ok(job)
 }

@@ -2,7 +2,7 @@
 //! build against them.
 //!
 //! ```text
-//! contracts/src/*.sol ──forge──► artifacts/*.json ──sol!──► JobMarket, Disputes, Referee, DevToken ──► sdk, tests
+//! contracts/src/*.sol ──forge──► artifacts/*.json ──sol!──► JobMarket, Docket, Disputes, Referee, … ──► sdk, tests
 //! ```
 //!
 //! Every module holds the contract's calls (`postCall`, …), events, errors and structures with their ABI encoding, and
@@ -17,7 +17,7 @@
 //! assert!(JobMarket::BYTECODE.len() > 1_000);
 //! ```
 
-#[allow(missing_docs)]
+#[allow(missing_docs, clippy::too_many_arguments)]
 mod bindings {
     use alloy_sol_types::sol;
 
@@ -30,6 +30,26 @@ mod bindings {
         #[derive(Debug, PartialEq, Eq)]
         Disputes,
         "artifacts/Disputes.json"
+    );
+    sol!(
+        #[derive(Debug, PartialEq, Eq)]
+        Docket,
+        "artifacts/Docket.json"
+    );
+    sol!(
+        #[derive(Debug, PartialEq, Eq)]
+        Stakes,
+        "artifacts/Stakes.json"
+    );
+    sol!(
+        #[derive(Debug, PartialEq, Eq)]
+        Parameters,
+        "artifacts/Parameters.json"
+    );
+    sol!(
+        #[derive(Debug, PartialEq, Eq)]
+        Timelock,
+        "artifacts/Timelock.json"
     );
     sol!(
         #[derive(Debug, PartialEq, Eq)]
@@ -53,7 +73,7 @@ mod bindings {
     );
 }
 
-pub use bindings::{DevToken, Disputes, JobMarket, Referee};
+pub use bindings::{DevToken, Disputes, Docket, JobMarket, Parameters, Referee, Stakes, Timelock};
 
 /// Contracts that only tests call: they make the libraries callable from outside.
 pub mod harness {

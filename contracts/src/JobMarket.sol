@@ -1,301 +1,268 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {ChunkTree} from "./ChunkTree.sol";
-import {IJobMarket, Job, JobSpec, JobStatus} from "./interfaces/IJobMarket.sol";
-import {JobBounds} from "./game/JobBounds.sol";
-import {Schedule} from "./game/Schedule.sol";
+import {Delivery} from "./interfaces/IDeliveries.sol";
+import {Claim, IJobReceiver, Job, JobSpec, JobStatus} from "./interfaces/IJobMarket.sol";
+import {Shares} from "./interfaces/IParameters.sol";
+import {Claims} from "./market/Claims.sol";
+import {Jobs, Neighbours} from "./market/Jobs.sol";
 
-/// Escrow, claims, windows, payment and slashing; docs/protocol.md, section 4. Holds the requesters' escrow and the
-/// solvers' stakes; bonds stay with the disputes contract.
+/// Escrow, claims, windows, payment and slashing; docs/protocol.md, section 4. The tokens are with `Stakes`.
 ///
 ///   post -> Open -> take -> Taken -> (claim -> window -> settle) per milestone -> Done
-///             \-> cancel, expire      \-> expire, convict
-contract JobMarket is IJobMarket, ReentrancyGuardTransient {
-    using SafeERC20 for IERC20;
-
-    error WrongStatus(uint256 jobId, JobStatus current);
-    error NotRequester(address caller, address requester);
-    error NotSolver(address caller, address solver);
-    error NotDisputes(address caller, address disputes);
-    /// The caller read another job than the one stored. Read it again.
-    error WrongSpecHash(bytes32 expected, bytes32 given);
-    /// The deadline to take or to claim has passed; `expire` is left.
-    error TooLate(uint64 deadlineS);
-    error TooEarly(uint64 deadlineS);
-    error WrongMilestone(uint32 expected, uint32 given);
-    error WrongCheckpointCount(uint256 expected, uint256 given);
-    /// A state root of zero stands for nothing.
-    error ZeroRoot(uint256 checkpoint);
-    /// The claim that the caller means is not the one that stands.
-    error WrongClaim(bytes32 standing, bytes32 given);
-    /// A milestone is claimed already, and its window or dispute must end first.
-    error ClaimStands(bytes32 claimRoot);
+///            | ^              |  \-> late: back to Open
+///            | \-- reopen -- Convicted
+///            \-> withdraw (also from Convicted), expire
+contract JobMarket is Claims {
+    error NotRegistered(address solver, uint32 hardwareClass);
+    /// Convicted or late in this job before.
+    error Barred(uint256 jobId, address solver);
+    /// The price has not reached what the solver believes.
+    error PriceBelow(uint128 priceWei, uint128 minPriceWei);
     error WindowOpen(uint64 windowEndS);
     error WindowClosed(uint64 windowEndS);
-    error DisputeStands(uint256 disputeId);
-    error WrongDispute(uint256 standing, uint256 given);
-    /// The token moved another amount than it was asked to.
-    error WrongTransfer(uint256 expected, uint256 received);
+    error DisputesStand(uint32 disputes);
+    /// The claims that stand come first: settle them.
+    error ClaimStands(uint32 milestone);
+    /// The milestone in work is the last one anyway.
+    error NothingToStop(uint32 milestones);
+    /// The receiver's gas must be there, so that nobody makes it fail by sending less.
+    error NotEnoughGas(uint256 have, uint256 need);
 
-    /// A job with what its public view does not show.
-    struct Record {
-        Job job;
-        JobSpec spec;
-        uint32 milestones;
-        /// When the standing dispute opened.
-        uint64 disputedS;
-        /// The state root that the standing claim ends in.
-        bytes32 claimedStateRoot;
-    }
+    /// What the receiver of a result may use.
+    uint256 public constant CALLBACK_GAS = 200_000;
 
-    uint256 private constant BPS = 10_000;
-    uint16 private constant MAX_FEE_BPS = 1_000;
-    /// The requester's part of what a conviction leaves after the winner; the treasury has the rest.
-    uint256 private constant REQUESTER_BPS = 8_000;
-
-    IERC20 public immutable token;
-    address public immutable disputes;
-    address public immutable treasury;
-    uint16 public immutable feeBps;
-
-    uint256 public override jobCount;
-    mapping(uint256 jobId => Record) private _records;
-
-    modifier onlyDisputes() {
-        if (msg.sender != disputes) revert NotDisputes(msg.sender, disputes);
-        _;
-    }
-
-    constructor(address token_, address disputes_, address treasury_, uint16 feeBps_) {
-        JobBounds.check("token", uint160(token_), 1, type(uint160).max);
-        JobBounds.check("disputes", uint160(disputes_), 1, type(uint160).max);
-        JobBounds.check("treasury", uint160(treasury_), 1, type(uint160).max);
-        JobBounds.check("feeBps", feeBps_, 0, MAX_FEE_BPS);
-        token = IERC20(token_);
-        disputes = disputes_;
-        treasury = treasury_;
-        feeBps = feeBps_;
-    }
+    constructor(Neighbours memory n) Jobs(n) {}
 
     // ---- requester ---------------------------------------------------------------------------------------------
 
-    function post(JobSpec calldata spec_) external nonReentrant returns (uint256 jobId) {
-        uint32 milestones = JobBounds.checkSpec(spec_);
+    function post(JobSpec calldata spec) external returns (uint256 jobId) {
+        (uint32 version, uint32 milestones) = parameters.check(spec);
         jobId = ++jobCount;
-        Record storage r = _records[jobId];
-        r.spec = spec_;
-        r.milestones = milestones;
-        r.job.status = JobStatus.Open;
-        r.job.requester = msg.sender;
-        r.job.specHash = keccak256(abi.encode(spec_));
-        r.job.stateRoot = spec_.initialStateRoot;
-        r.job.deadlineS = uint64(block.timestamp) + spec_.takeTimeoutS;
-        emit JobPosted(jobId, msg.sender, r.job.specHash, spec_);
-        _pull(_unpaidWei(r));
+        Job storage j = _jobs[jobId];
+        j.status = JobStatus.Open;
+        j.requester = msg.sender;
+        j.milestones = milestones;
+        j.specHash = keccak256(abi.encode(spec));
+        j.openedS = uint64(block.timestamp);
+        j.deadlineS = _after(spec.takeTimeoutS);
+        j.parametersVersion = version;
+        emit JobPosted(jobId, msg.sender, j.specHash, version, spec);
+        stakes.collect(msg.sender, _unpaidWei(j, spec));
     }
 
-    /// The requester may take the job back until somebody takes it.
-    function cancel(uint256 jobId) external nonReentrant {
-        Record storage r = _in(jobId, JobStatus.Open);
-        if (msg.sender != r.job.requester) revert NotRequester(msg.sender, r.job.requester);
-        r.job.status = JobStatus.Cancelled;
-        uint256 refundWei = _unpaidWei(r);
-        emit JobCancelled(jobId, refundWei);
-        token.safeTransfer(msg.sender, refundWei);
+    /// Until somebody takes it, and after a conviction: everything unpaid back.
+    function withdraw(uint256 jobId, JobSpec calldata spec) external {
+        Job storage j = _jobs[jobId];
+        if (j.status != JobStatus.Open && j.status != JobStatus.Convicted) revert WrongStatus(jobId, j.status);
+        _checkSpec(j, spec);
+        _checkRequester(j);
+        j.status = JobStatus.Withdrawn;
+        uint256 refundWei = _unpaidWei(j, spec);
+        emit JobWithdrawn(jobId, refundWei);
+        _credit(msg.sender, refundWei);
+    }
+
+    function stop(uint256 jobId, JobSpec calldata spec) external {
+        Job storage j = _in(jobId, spec, JobStatus.Taken);
+        _checkRequester(j);
+        uint32 last = j.finalMilestones + j.standingClaims + 1;
+        if (last >= j.milestones) revert NothingToStop(j.milestones);
+        uint256 refundWei = _milestoneEscrowWei(spec) * (j.milestones - last);
+        j.milestones = last;
+        emit JobStopped(jobId, last, refundWei);
+        _credit(msg.sender, refundWei);
     }
 
     // ---- solver ------------------------------------------------------------------------------------------------
 
-    function take(uint256 jobId, bytes32 specHash) external nonReentrant {
-        Record storage r = _in(jobId, JobStatus.Open);
-        _checkSpecHash(r, specHash);
-        _checkInTime(r);
-        r.job.status = JobStatus.Taken;
-        r.job.solver = msg.sender;
-        r.job.deadlineS = uint64(block.timestamp) + r.spec.claimTimeoutS;
-        emit JobTaken(jobId, msg.sender, r.job.deadlineS);
-        _pull(r.spec.stakeWei);
-    }
-
-    function claim(
-        uint256 jobId,
-        bytes32 specHash,
-        uint32 milestone,
-        bytes32[] calldata stateRoots,
-        string calldata uri
-    ) external {
-        Record storage r = _in(jobId, JobStatus.Taken);
-        if (msg.sender != r.job.solver) revert NotSolver(msg.sender, r.job.solver);
-        _checkSpecHash(r, specHash);
-        if (r.job.claimRoot != 0) revert ClaimStands(r.job.claimRoot);
-        _checkInTime(r);
-        if (milestone != r.job.finalMilestones) revert WrongMilestone(r.job.finalMilestones, milestone);
-        JobBounds.check("uri", bytes(uri).length, 0, JobBounds.MAX_URI_BYTES);
-        bytes32 claimRoot = _claimRoot(r, milestone, stateRoots);
-        uint64 windowEndS = uint64(block.timestamp) + r.spec.windowS;
-        r.job.claimRoot = claimRoot;
-        r.job.windowEndS = windowEndS;
-        r.claimedStateRoot = stateRoots[stateRoots.length - 1];
-        emit MilestoneClaimed(jobId, milestone, claimRoot, stateRoots, uri, windowEndS);
+    function take(uint256 jobId, JobSpec calldata spec, uint128 minPriceWei) external {
+        Job storage j = _in(jobId, spec, JobStatus.Open);
+        _checkInTime(j.deadlineS);
+        if (!stakes.isSolver(msg.sender, spec.hardwareClass)) revert NotRegistered(msg.sender, spec.hardwareClass);
+        if (barred[jobId][msg.sender]) revert Barred(jobId, msg.sender);
+        uint128 price = _priceWei(spec, j.openedS);
+        if (price < minPriceWei) revert PriceBelow(price, minPriceWei);
+        j.status = JobStatus.Taken;
+        j.solver = msg.sender;
+        j.priceWei = price;
+        j.stakeWei = spec.stakeWei;
+        j.deadlineS = _after(spec.claimTimeoutS);
+        ++j.attempt;
+        emit JobTaken(jobId, msg.sender, j.attempt, price, j.deadlineS);
+        stakes.lock(msg.sender, spec.stakeWei);
     }
 
     // ---- anyone ------------------------------------------------------------------------------------------------
 
-    /// After the window with no dispute open: makes the claim final and pays it.
-    function settle(uint256 jobId, bytes32 claimRoot) external nonReentrant {
-        Record storage r = _in(jobId, JobStatus.Taken);
-        Job storage j = r.job;
-        _checkClaim(j, claimRoot);
-        if (j.disputeId != 0) revert DisputeStands(j.disputeId);
-        if (block.timestamp < j.windowEndS) revert WindowOpen(j.windowEndS);
-        uint32 milestone = j.finalMilestones++;
-        bytes32 stateRoot = r.claimedStateRoot;
-        j.stateRoot = stateRoot;
-        j.claimRoot = 0;
-        uint256 feeWei = uint256(r.spec.milestonePriceWei) * feeBps / BPS;
-        uint256 payWei = r.spec.milestonePriceWei - feeWei;
-        emit MilestoneSettled(jobId, milestone, payWei, feeWei, stateRoot);
-        if (j.finalMilestones == r.milestones) {
-            j.status = JobStatus.Done;
-            emit JobDone(jobId, stateRoot);
-            payWei += r.spec.stakeWei;
-        } else {
-            j.deadlineS = uint64(block.timestamp) + r.spec.claimTimeoutS;
-        }
-        _push(treasury, feeWei);
-        _push(j.solver, payWei);
+    /// After the window with no dispute queued or played: makes the first standing claim final and pays it.
+    function settle(uint256 jobId, JobSpec calldata spec, bytes32 claimRoot) external {
+        Job storage j = _in(jobId, spec, JobStatus.Taken);
+        uint32 milestone = j.finalMilestones;
+        bytes32 key = _key(jobId, j.attempt, milestone);
+        Claim storage c = _claims[key];
+        if (claimRoot == 0 || j.standingClaims == 0 || c.claimRoot != claimRoot) revert WrongClaim(c.claimRoot, claimRoot);
+        if (c.disputes != 0) revert DisputesStand(c.disputes);
+        if (block.timestamp < c.windowEndS) revert WindowOpen(c.windowEndS);
+        j.stateRoot = c.endRoot;
+        j.finalMilestones = milestone + 1;
+        --j.standingClaims;
+        j.deadlineS = _after(spec.claimTimeoutS);
+        delete _claims[key];
+        _pay(jobId, j, spec, milestone, key);
+        if (j.finalMilestones == j.milestones) _done(jobId, j, spec);
     }
 
-    /// After the deadline of the current wait: a job that nobody took is refunded; a solver that did not claim pays half
-    /// of its stake to the requester.
-    function expire(uint256 jobId) external nonReentrant {
-        Record storage r = _records[jobId];
-        Job storage j = r.job;
-        if (j.status != JobStatus.Open && j.status != JobStatus.Taken) revert WrongStatus(jobId, j.status);
-        if (j.claimRoot != 0) revert ClaimStands(j.claimRoot);
-        if (block.timestamp <= j.deadlineS) revert TooEarly(j.deadlineS);
-        uint256 stakeWei = j.status == JobStatus.Taken ? r.spec.stakeWei : 0;
-        uint256 slashedWei = stakeWei / 2;
-        uint256 refundWei = _unpaidWei(r);
+    /// After the deadline of the current wait: a job that nobody took is refunded; one whose solver is late goes back to the
+    /// market, with part of the solver's stake for the requester.
+    function expire(uint256 jobId, JobSpec calldata spec) external {
+        Job storage j = _jobs[jobId];
+        if (j.status == JobStatus.Taken) {
+            _checkSpec(j, spec);
+            return _late(jobId, j, spec);
+        }
+        _in(jobId, spec, JobStatus.Open);
+        _checkPast(j.deadlineS);
         j.status = JobStatus.Expired;
-        emit JobExpired(jobId, j.solver, slashedWei, refundWei);
-        _push(j.requester, refundWei + slashedWei);
-        _push(j.solver, stakeWei - slashedWei);
+        uint256 refundWei = _unpaidWei(j, spec);
+        emit JobExpired(jobId, refundWei);
+        _credit(j.requester, refundWei);
     }
 
-    // ---- the disputes contract ---------------------------------------------------------------------------------
-
-    function disputeOpened(uint256 jobId, bytes32 claimRoot, uint256 disputeId) external onlyDisputes {
-        Record storage r = _in(jobId, JobStatus.Taken);
-        Job storage j = r.job;
-        _checkClaim(j, claimRoot);
-        if (j.disputeId != 0) revert DisputeStands(j.disputeId);
-        if (block.timestamp >= j.windowEndS) revert WindowClosed(j.windowEndS);
-        j.disputeId = disputeId;
-        r.disputedS = uint64(block.timestamp);
-        emit DisputeOpened(jobId, disputeId);
+    function reopen(uint256 jobId, JobSpec calldata spec) external {
+        _reopen(jobId, _in(jobId, spec, JobStatus.Convicted), spec);
     }
 
-    /// The challenge failed: the window goes on for as long as it had left when the dispute opened.
-    function disputeCleared(uint256 jobId, uint256 disputeId) external onlyDisputes {
-        Record storage r = _disputed(jobId, disputeId);
-        r.job.disputeId = 0;
-        r.job.windowEndS += uint64(block.timestamp) - r.disputedS;
-        emit DisputeCleared(jobId, disputeId, r.job.windowEndS);
+    // ---- the docket --------------------------------------------------------------------------------------------
+
+    function _checkDocket() private view {
+        if (msg.sender != docket) revert NotDocket(msg.sender, docket);
     }
 
-    /// The claim was wrong. `judge` is zero when a clock decided.
-    function convict(uint256 jobId, uint256 disputeId, address winner, address judge)
+    function disputeOpened(uint256 jobId, uint32 milestone, uint256 disputeId) external {
+        _checkDocket();
+        Claim storage c = _claims[_key(jobId, _jobs[jobId].attempt, milestone)];
+        if (block.timestamp >= c.windowEndS) revert WindowClosed(c.windowEndS);
+        ++c.disputes;
+        emit DisputeOpened(jobId, milestone, disputeId);
+    }
+
+    function disputeCleared(uint256 jobId, uint32 attempt, uint32 milestone, uint256 disputeId) external {
+        _checkDocket();
+        --_claims[_key(jobId, attempt, milestone)].disputes;
+        emit DisputeCleared(jobId, milestone, disputeId);
+    }
+
+    /// The claim was wrong: the stake is slashed once, and every claim of the job that is not final is void, because
+    /// nothing stands behind it any more. `judge` is zero when a clock decided.
+    function convict(uint256 jobId, uint32 milestone, address winner, address judge, uint128 tipWei)
         external
-        onlyDisputes
-        nonReentrant
     {
-        Record storage r = _disputed(jobId, disputeId);
-        Job storage j = r.job;
-        uint256 stakeWei = r.spec.stakeWei;
-        uint256 winnerWei = stakeWei / 2;
-        uint256 requesterWei = (stakeWei - winnerWei) * REQUESTER_BPS / BPS;
-        uint256 treasuryWei = stakeWei - winnerWei - requesterWei;
-        uint256 tipWei = judge == address(0) ? 0 : r.spec.tipWei;
-        winnerWei -= tipWei;
-        uint256 refundWei = _unpaidWei(r);
+        _checkDocket();
+        Job storage j = _jobs[jobId];
+        Shares memory v = _shares(j);
+        bytes32 key = _key(jobId, j.attempt, milestone);
+        (address solver, uint256 stakeWei) = (j.solver, j.stakeWei);
         j.status = JobStatus.Convicted;
-        j.claimRoot = 0;
-        j.disputeId = 0;
-        emit SolverConvicted(jobId, j.finalMilestones, j.solver, winner, stakeWei, winnerWei, refundWei);
-        _push(winner, winnerWei);
-        _push(judge, tipWei);
-        _push(j.requester, refundWei + requesterWei);
-        _push(treasury, treasuryWei);
-    }
-
-    // ---- views -------------------------------------------------------------------------------------------------
-
-    function job(uint256 jobId) external view returns (Job memory) {
-        return _records[jobId].job;
-    }
-
-    function spec(uint256 jobId) external view returns (JobSpec memory) {
-        return _records[jobId].spec;
-    }
-
-    // ---- checks ------------------------------------------------------------------------------------------------
-
-    function _in(uint256 jobId, JobStatus status) private view returns (Record storage r) {
-        r = _records[jobId];
-        if (r.job.status != status) revert WrongStatus(jobId, r.job.status);
-    }
-
-    function _disputed(uint256 jobId, uint256 disputeId) private view returns (Record storage r) {
-        r = _in(jobId, JobStatus.Taken);
-        if (disputeId == 0 || r.job.disputeId != disputeId) revert WrongDispute(r.job.disputeId, disputeId);
-    }
-
-    function _checkSpecHash(Record storage r, bytes32 given) private view {
-        if (given != r.job.specHash) revert WrongSpecHash(r.job.specHash, given);
-    }
-
-    function _checkInTime(Record storage r) private view {
-        if (block.timestamp > r.job.deadlineS) revert TooLate(r.job.deadlineS);
-    }
-
-    function _checkClaim(Job storage j, bytes32 given) private view {
-        if (given == 0 || given != j.claimRoot) revert WrongClaim(j.claimRoot, given);
-    }
-
-    function _claimRoot(Record storage r, uint32 milestone, bytes32[] calldata stateRoots)
-        private
-        view
-        returns (bytes32)
-    {
-        JobSpec storage s = r.spec;
-        uint256 expected = Schedule.checkpointsIn(s.steps, s.stepsPerCheckpoint, s.checkpointsPerMilestone, milestone);
-        if (stateRoots.length != expected) revert WrongCheckpointCount(expected, stateRoots.length);
-        for (uint256 i = 0; i < expected; ++i) {
-            if (stateRoots[i] == 0) revert ZeroRoot(i);
+        j.standingClaims = 0;
+        barred[jobId][solver] = true;
+        stakes.slash(solver, stakeWei);
+        uint256 winnerWei = stakeWei * v.winnerBps / BPS;
+        uint256 restWei = stakeWei - winnerWei;
+        uint256 requesterWei = restWei * v.requesterBps / BPS;
+        uint256 reservedWei = 0;
+        if (_claims[key].commitment != 0) {
+            reservedWei = winnerWei * v.reservedBps / BPS;
+            winnerWei -= reservedWei;
         }
-        return ChunkTree.root(stateRoots);
+        if (judge != address(0)) winnerWei -= tipWei;
+        emit SolverConvicted(jobId, milestone, solver, winner, stakeWei, winnerWei, reservedWei, requesterWei);
+        _credit(treasury, restWei - requesterWei);
+        if (reservedWei != 0 && !_rewardDissenters(key, reservedWei)) requesterWei += reservedWei;
+        _credit(winner, winnerWei);
+        if (judge != address(0)) _credit(judge, tipWei);
+        _credit(j.requester, requesterWei);
     }
 
-    // ---- money -------------------------------------------------------------------------------------------------
+    // ---- inside ------------------------------------------------------------------------------------------------
 
-    /// What the requester has in escrow: the price of every milestone that is not final.
-    function _unpaidWei(Record storage r) private view returns (uint256) {
-        return uint256(r.spec.milestonePriceWei) * (r.milestones - r.job.finalMilestones);
+    function _rewardDissenters(bytes32 key, uint256 amountWei) private returns (bool) {
+        if (draw.convicted(key) == 0) return false;
+        stakes.hand(address(draw), amountWei);
+        draw.reward(key, amountWei);
+        return true;
     }
 
-    function _pull(uint256 amountWei) private {
-        uint256 before = token.balanceOf(address(this));
-        token.safeTransferFrom(msg.sender, address(this), amountWei);
-        uint256 received = token.balanceOf(address(this)) - before;
-        if (received != amountWei) revert WrongTransfer(amountWei, received);
+    function _pay(uint256 jobId, Job storage j, JobSpec calldata spec, uint32 milestone, bytes32 key) private {
+        uint256 price = j.priceWei;
+        uint256 feeWei = price * _shares(j).feeBps / BPS;
+        uint256 heldWei = (price - feeWei) * spec.holdbackBps / BPS;
+        uint256 paidWei = price - feeWei - heldWei;
+        emit MilestoneSettled(jobId, milestone, paidWei, feeWei, heldWei, j.stateRoot);
+        _credit(treasury, feeWei);
+        _credit(j.solver, paidWei);
+        // what the auction did not reach
+        _credit(j.requester, spec.endPriceWei - price);
+        if (heldWei != 0) {
+            stakes.hand(address(deliveries), heldWei);
+            deliveries.hold(
+                jobId,
+                milestone,
+                Delivery(j.requester, j.solver, uint128(heldWei), _after(spec.receiptS), j.stateRoot, spec.programRoot)
+            );
+        }
+        if (spec.verifiers != 0) {
+            stakes.hand(address(draw), uint256(spec.verifierFeeWei) * spec.verifiers);
+            draw.settled(key);
+        }
     }
 
-    function _push(address to, uint256 amountWei) private {
-        if (amountWei != 0) token.safeTransfer(to, amountWei);
+    function _done(uint256 jobId, Job storage j, JobSpec calldata spec) private {
+        j.status = JobStatus.Done;
+        bytes32 stateRoot = j.stateRoot;
+        emit JobDone(jobId, stateRoot);
+        stakes.unlock(j.solver, j.stakeWei);
+        if (spec.callback != address(0)) _tell(jobId, spec.callback, stateRoot);
+    }
+
+    /// Everything is paid by now; whatever the receiver does, the job is done. Its answer is not even copied.
+    function _tell(uint256 jobId, address receiver, bytes32 stateRoot) private {
+        bytes memory data = abi.encodeCall(IJobReceiver.jobDone, (jobId, stateRoot));
+        uint256 need = CALLBACK_GAS * 64 / 63 + 10_000;
+        if (gasleft() < need) revert NotEnoughGas(gasleft(), need);
+        bool ok;
+        uint256 gasForIt = CALLBACK_GAS;
+        assembly ("memory-safe") {
+            ok := call(gasForIt, receiver, 0, add(data, 0x20), mload(data), 0, 0)
+        }
+        if (!ok) emit CallbackFailed(jobId, receiver);
+    }
+
+    /// No claim stands and the deadline is over, or the only one that stands was not revealed in time.
+    function _late(uint256 jobId, Job storage j, JobSpec calldata spec) private {
+        uint32 milestone = j.finalMilestones;
+        if (j.standingClaims == 0) {
+            _checkPast(j.deadlineS);
+        } else {
+            Claim storage c = _claims[_key(jobId, j.attempt, milestone)];
+            if (j.standingClaims > 1 || c.claimRoot != 0) revert ClaimStands(milestone);
+            _checkPast(c.revealEndS);
+        }
+        address solver = j.solver;
+        uint256 slashedWei = uint256(j.stakeWei) * _shares(j).lateBps / BPS;
+        barred[jobId][solver] = true;
+        emit SolverLate(jobId, solver, milestone, slashedWei);
+        stakes.slash(solver, slashedWei);
+        stakes.unlock(solver, j.stakeWei - slashedWei);
+        _credit(j.requester, slashedWei);
+        _reopen(jobId, j, spec);
+    }
+
+    function _reopen(uint256 jobId, Job storage j, JobSpec calldata spec) private {
+        j.status = JobStatus.Open;
+        j.standingClaims = 0;
+        j.openedS = uint64(block.timestamp);
+        j.deadlineS = _after(spec.takeTimeoutS);
+        emit JobReopened(jobId, j.attempt, j.deadlineS);
     }
 }

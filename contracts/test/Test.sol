@@ -49,6 +49,7 @@ interface Vm {
     function assertNotEq(uint256 a, uint256 b) external pure;
     function assertLt(uint256 a, uint256 b) external pure;
     function assertLe(uint256 a, uint256 b) external pure;
+    function assertLe(uint256 a, uint256 b, string calldata reason) external pure;
     function assertGt(uint256 a, uint256 b) external pure;
     function assertGe(uint256 a, uint256 b) external pure;
 }
@@ -101,6 +102,22 @@ abstract contract Test {
 
     function assertEq(string memory a, string memory b) internal pure {
         vm.assertEq(a, b);
+    }
+
+    function assertLe(uint256 a, uint256 b, string memory reason) internal pure {
+        vm.assertLe(a, b, reason);
+    }
+
+    function assertGt(uint256 a, uint256 b) internal pure {
+        vm.assertGt(a, b);
+    }
+
+    function assertLt(uint256 a, uint256 b) internal pure {
+        vm.assertLt(a, b);
+    }
+
+    function assertGe(uint256 a, uint256 b) internal pure {
+        vm.assertGe(a, b);
     }
 
     function makeAddr(string memory name) internal returns (address who) {

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use alloy::{
     eips::Encodable2718,
     network::{Ethereum, EthereumWallet, NetworkTransactionBuilder, TransactionBuilder},
-    primitives::{Address, B256, Bytes, Log},
+    primitives::{Address, B256, Bytes, Log, keccak256},
     providers::{Provider, RootProvider},
     rpc::types::{Filter, TransactionReceipt, TransactionRequest},
+    signers::{SignerSync, local::PrivateKeySigner},
     sol_types::{SolCall, SolInterface},
     transports::{RpcError, TransportErrorKind},
 };
-use lockstep_contracts::{DevToken, Disputes, JobMarket, Referee};
+use lockstep_contracts::{DevToken, Disputes, Docket, JobMarket, Parameters, Referee, Stakes};
 
 use crate::error::Error;
 
@@ -28,6 +29,7 @@ pub struct Chain {
     url: String,
     chain_id: u64,
     wallet: Option<(Address, EthereumWallet)>,
+    signer: Option<PrivateKeySigner>,
 }
 
 impl std::fmt::Debug for Chain {
@@ -62,8 +64,9 @@ impl Chain {
     pub async fn connect(url: &str, wallet: Option<crate::wallet::Wallet>) -> Result<Self, Error> {
         let parsed = url.parse().map_err(|_| Error::Url(url.into()))?;
         let provider = RootProvider::new_http(parsed);
+        let signer = wallet.as_ref().map(|w| w.signer().clone());
         let wallet = wallet.map(|w| (w.address(), EthereumWallet::from(w.signer().clone())));
-        let mut chain = Self { provider, url: url.into(), chain_id: 0, wallet };
+        let mut chain = Self { provider, url: url.into(), chain_id: 0, wallet, signer };
         chain.chain_id = chain.provider.get_chain_id().await.map_err(|e| chain.failed("eth_chainId", &e))?;
         Ok(chain)
     }
@@ -86,6 +89,34 @@ impl Chain {
     /// There is no wallet.
     pub fn address(&self) -> Result<Address, Error> {
         self.wallet.as_ref().map(|(address, _)| *address).ok_or(Error::NoWallet("this"))
+    }
+
+    /// A number that only this wallet can compute, always the same for `label`: a salt that need not be kept.
+    ///
+    /// # Errors
+    /// There is no wallet, or it cannot sign.
+    pub fn secret(&self, label: &[u8]) -> Result<B256, Error> {
+        let signer = self.signer.as_ref().ok_or(Error::NoWallet("a secret"))?;
+        let message = keccak256([b"lockstep secret".as_slice(), &self.chain_id.to_be_bytes(), label].concat());
+        let refused = |reason: String| Error::Refused { what: "a secret".into(), reason };
+        let signature = signer.sign_hash_sync(&message).map_err(|e| refused(e.to_string()))?;
+        Ok(keccak256(signature.as_bytes()))
+    }
+
+    /// Waits until a block is later than the latest one is now.
+    ///
+    /// # Errors
+    /// The node does not answer, or makes no such block.
+    pub async fn next_second(&self) -> Result<(), Error> {
+        let (seen_s, start) = (self.now_s().await?, Instant::now());
+        while self.now_s().await? <= seen_s {
+            if start.elapsed().as_secs() >= INCLUSION_S {
+                let reason = format!("no block later than {seen_s} in {INCLUSION_S} s");
+                return Err(Error::Refused { what: "waiting for a block".into(), reason });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
     }
 
     /// Number of the latest block.
@@ -282,23 +313,26 @@ fn inner(shown: &str) -> String {
     inside.unwrap_or(shown).to_owned()
 }
 
+/// The named error of one contract, if `data` is one.
+fn named<E: SolInterface + std::fmt::Debug>(data: &[u8]) -> Option<String> {
+    E::abi_decode(data).ok().map(|e| inner(&format!("{e:?}")))
+}
+
 /// A revert in words: the named error with its values.
 #[must_use]
 pub fn revert_words(data: &[u8]) -> String {
     if data.is_empty() {
         return "it reverted without a reason".into();
     }
-    if let Ok(e) = JobMarket::JobMarketErrors::abi_decode(data) {
-        return inner(&format!("{e:?}"));
-    }
-    if let Ok(e) = Disputes::DisputesErrors::abi_decode(data) {
-        return inner(&format!("{e:?}"));
-    }
-    if let Ok(e) = Referee::RefereeErrors::abi_decode(data) {
-        return inner(&format!("{e:?}"));
-    }
-    if let Ok(e) = DevToken::DevTokenErrors::abi_decode(data) {
-        return inner(&format!("{e:?}"));
+    let words = named::<JobMarket::JobMarketErrors>(data)
+        .or_else(|| named::<Docket::DocketErrors>(data))
+        .or_else(|| named::<Disputes::DisputesErrors>(data))
+        .or_else(|| named::<Referee::RefereeErrors>(data))
+        .or_else(|| named::<Stakes::StakesErrors>(data))
+        .or_else(|| named::<Parameters::ParametersErrors>(data))
+        .or_else(|| named::<DevToken::DevTokenErrors>(data));
+    if let Some(words) = words {
+        return words;
     }
     match alloy::sol_types::decode_revert_reason(data) {
         Some(reason) => reason,

@@ -1,11 +1,16 @@
 //! The market and the game, typed: what requesters, solvers, verifiers and arbiters ask of the chain.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
 use alloy::{
     primitives::{Address, B256, Log, U256},
     rpc::types::Filter,
     sol_types::SolEvent,
 };
-use lockstep_contracts::{DevToken, Disputes, JobMarket};
+use lockstep_contracts::{Disputes, JobMarket};
 use lockstep_dispute::Posted;
 
 pub use lockstep_contracts::JobMarket::JobSpec;
@@ -27,17 +32,17 @@ pub enum JobStatus {
     Taken,
     /// Every milestone is final and paid.
     Done,
-    /// Withdrawn by the requester before it was taken.
-    Cancelled,
-    /// Not taken, or not claimed, in time.
+    /// Withdrawn by the requester.
+    Withdrawn,
+    /// Nobody took it in time.
     Expired,
-    /// The solver was convicted.
+    /// The solver was convicted: waits to be reopened or withdrawn.
     Convicted,
 }
 
 impl JobStatus {
     fn from_code(code: u8) -> Option<Self> {
-        [Self::Open, Self::Taken, Self::Done, Self::Cancelled, Self::Expired, Self::Convicted]
+        [Self::Open, Self::Taken, Self::Done, Self::Withdrawn, Self::Expired, Self::Convicted]
             .get(usize::from(code).checked_sub(1)?)
             .copied()
     }
@@ -45,7 +50,7 @@ impl JobStatus {
     /// Whether nothing can happen to the job any more.
     #[must_use]
     pub fn is_over(self) -> bool {
-        !matches!(self, Self::Open | Self::Taken)
+        !matches!(self, Self::Open | Self::Taken | Self::Convicted)
     }
 }
 
@@ -55,7 +60,7 @@ impl std::fmt::Display for JobStatus {
             Self::Open => "open",
             Self::Taken => "taken",
             Self::Done => "done",
-            Self::Cancelled => "cancelled",
+            Self::Withdrawn => "withdrawn",
             Self::Expired => "expired",
             Self::Convicted => "convicted",
         })
@@ -73,20 +78,26 @@ pub struct Job {
     pub requester: Address,
     /// Who works; zero while open.
     pub solver: Address,
-    /// Hash of its terms.
-    pub spec_hash: B256,
+    /// How often it was taken.
+    pub attempt: u32,
+    /// What a milestone pays; fixed when it is taken.
+    pub price_wei: u128,
+    /// When the auction of its price began; seconds since 1970.
+    pub opened_s: u64,
+    /// Milestones of the job; fewer than its terms say after an early stop.
+    pub milestones: u32,
     /// Milestones that are final and paid.
     pub final_milestones: u32,
     /// State root that the next milestone starts from.
     pub state_root: B256,
     /// Until when it may be taken, or the next milestone claimed; seconds since 1970.
     pub deadline_s: u64,
-    /// Root over the checkpoints of the standing claim.
+    /// Root over the checkpoints of the first claim that stands.
     pub claim_root: Option<B256>,
-    /// End of the standing claim's window; seconds since 1970.
+    /// End of its window; seconds since 1970.
     pub window_end_s: u64,
-    /// Dispute open against the standing claim.
-    pub dispute_id: Option<u64>,
+    /// Disputes that are played or wait over it.
+    pub disputes: u32,
 }
 
 /// A claim with its checkpoints, from its event.
@@ -94,6 +105,8 @@ pub struct Job {
 pub struct Claim {
     /// Which milestone of the job.
     pub milestone: u32,
+    /// In which attempt at the job.
+    pub attempt: u32,
     /// Root over the state roots.
     pub claim_root: B256,
     /// State root at every checkpoint of the milestone.
@@ -148,15 +161,31 @@ impl Schedule {
     }
 }
 
+/// What a milestone pays to who takes the job at `now_s`: it rises from the start price to the end price, as the market counts.
+#[must_use]
+pub fn price_at(spec: &JobSpec, opened_s: u64, now_s: u64) -> u128 {
+    let elapsed_s = now_s.saturating_sub(opened_s);
+    rising(spec.startPriceWei, spec.endPriceWei, spec.auctionS, elapsed_s)
+}
+
+fn rising(start_wei: u128, end_wei: u128, auction_s: u32, elapsed_s: u64) -> u128 {
+    if elapsed_s >= u64::from(auction_s) {
+        return end_wei;
+    }
+    // prices have 96 bits and times 25, so nothing saturates
+    start_wei + end_wei.saturating_sub(start_wei).saturating_mul(elapsed_s.into()) / u128::from(auction_s)
+}
+
 const MARKET: &str = "JobMarket";
 const DISPUTES: &str = "Disputes";
-const TOKEN: &str = "the payment token";
 
 /// A party's view of one deployment.
 #[derive(Clone, Debug)]
 pub struct Client {
     chain: Chain,
     deployment: Deployment,
+    /// Terms of jobs, which never change.
+    specs: Arc<Mutex<HashMap<u64, JobSpec>>>,
 }
 
 impl Client {
@@ -170,7 +199,7 @@ impl Client {
             let (expected, got) = (deployment.chain_id, chain.chain_id());
             return Err(Error::OtherChain { url: url.into(), expected, got });
         }
-        Ok(Self { chain, deployment })
+        Ok(Self { chain, deployment, specs: Arc::default() })
     }
 
     /// The connection.
@@ -183,35 +212,6 @@ impl Client {
     #[must_use]
     pub fn deployment(&self) -> &Deployment {
         &self.deployment
-    }
-
-    /// Balance of the payment token.
-    ///
-    /// # Errors
-    /// The node does not answer.
-    pub async fn balance_wei(&self, of: Address) -> Result<u128, Error> {
-        let call = DevToken::balanceOfCall { account: of };
-        Ok(self.chain.call(TOKEN, self.deployment.token, call).await?.saturating_to())
-    }
-
-    /// Sends payment tokens.
-    ///
-    /// # Errors
-    /// No wallet, or too few tokens.
-    pub async fn transfer(&self, to: Address, amount_wei: u128) -> Result<Outcome, Error> {
-        let call = DevToken::transferCall { to, value: U256::from(amount_wei) };
-        self.chain.send(TOKEN, self.deployment.token, call).await
-    }
-
-    /// Lets `spender` draw `amount_wei`, after checking that it is there.
-    async fn allow(&self, spender: Address, amount_wei: u128, purpose: &'static str) -> Result<(), Error> {
-        let holder = self.chain.address()?;
-        let have_wei = self.balance_wei(holder).await?;
-        if have_wei < amount_wei {
-            return Err(Error::Balance { holder, have_wei, need_wei: amount_wei, purpose });
-        }
-        let call = DevToken::approveCall { spender, value: U256::from(amount_wei) };
-        self.chain.send(TOKEN, self.deployment.token, call).await.map(|_| ())
     }
 
     /// How many jobs were ever posted; they are numbered from 1.
@@ -234,29 +234,53 @@ impl Client {
             let count = self.job_count().await?;
             return Err(Error::UnknownJob { job_id, market: self.deployment.market, count });
         };
+        let key = JobMarket::claimOfCall { jobId: U256::from(job_id), milestone: j.finalMilestones };
+        let claim = match j.standingClaims {
+            0 => None,
+            _ => Some(self.chain.call(MARKET, self.deployment.market, key).await?),
+        };
+        let initial = j.stateRoot.is_zero();
+        let state_root = if initial { self.spec(job_id).await?.initialStateRoot } else { j.stateRoot };
         Ok(Job {
             id: job_id,
             status,
             requester: j.requester,
             solver: j.solver,
-            spec_hash: j.specHash,
+            attempt: j.attempt,
+            price_wei: j.priceWei,
+            opened_s: j.openedS,
+            milestones: j.milestones,
             final_milestones: j.finalMilestones,
-            state_root: j.stateRoot,
+            state_root,
             deadline_s: j.deadlineS,
-            claim_root: Some(j.claimRoot).filter(|root| !root.is_zero()),
-            window_end_s: j.windowEndS,
-            dispute_id: Some(j.disputeId.saturating_to()).filter(|&id| id != 0),
+            claim_root: claim.as_ref().map(|c| c.claimRoot).filter(|root| !root.is_zero()),
+            window_end_s: claim.as_ref().map_or(0, |c| c.windowEndS),
+            disputes: claim.map_or(0, |c| c.disputes),
         })
     }
 
-    /// A job's terms.
+    /// A job's terms, from the event that posted it.
     ///
     /// # Errors
     /// There is no such job, or the node does not answer.
     pub async fn spec(&self, job_id: u64) -> Result<JobSpec, Error> {
-        self.job(job_id).await?;
-        let call = JobMarket::specCall { jobId: U256::from(job_id) };
-        self.chain.call(MARKET, self.deployment.market, call).await
+        let known = self.specs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&job_id).cloned();
+        if let Some(spec) = known {
+            return Ok(spec);
+        }
+        let filter = Filter::new()
+            .address(self.deployment.market)
+            .event_signature(JobMarket::JobPosted::SIGNATURE_HASH)
+            .topic1(U256::from(job_id));
+        let logs = self.chain.logs(filter, self.deployment.block).await?;
+        let posted = logs.iter().find_map(|log| JobMarket::JobPosted::decode_log(&log.inner).ok());
+        let Some(posted) = posted else {
+            let count = self.job_count().await?;
+            return Err(Error::UnknownJob { job_id, market: self.deployment.market, count });
+        };
+        let spec = posted.data.spec;
+        self.specs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(job_id, spec.clone());
+        Ok(spec)
     }
 
     /// Posts a job: escrows its whole price.
@@ -265,42 +289,71 @@ impl Client {
     /// The terms are refused, or the escrow is not covered.
     pub async fn post(&self, spec: JobSpec) -> Result<(u64, Outcome), Error> {
         let milestones = Schedule::of(&spec).milestones();
-        let escrow_wei = spec.milestonePriceWei.saturating_mul(u128::from(milestones));
-        self.allow(self.deployment.market, escrow_wei, "the job's escrow").await?;
-        let outcome = self.chain.send(MARKET, self.deployment.market, JobMarket::postCall { spec_: spec }).await?;
+        let each_wei = spec.verifierFeeWei.saturating_mul(spec.verifiers.into()).saturating_add(spec.endPriceWei);
+        self.allow(each_wei.saturating_mul(u128::from(milestones)), "the job's escrow").await?;
+        let outcome = self.chain.send(MARKET, self.deployment.market, JobMarket::postCall { spec }).await?;
         let posted = outcome.logs.iter().find_map(|log| JobMarket::JobPosted::decode_log(log).ok());
         let missing =
             || Error::Refused { what: "posting the job".into(), reason: "the receipt has no JobPosted".into() };
         Ok((posted.ok_or_else(missing)?.jobId.saturating_to(), outcome))
     }
 
-    /// Withdraws a job that nobody has taken.
+    /// Withdraws a job that nobody has, or whose solver was convicted: what is not paid out becomes a balance.
     ///
     /// # Errors
     /// It was taken, or is another requester's.
-    pub async fn cancel(&self, job_id: u64) -> Result<Outcome, Error> {
-        let call = JobMarket::cancelCall { jobId: U256::from(job_id) };
+    pub async fn withdraw_job(&self, job_id: u64) -> Result<Outcome, Error> {
+        let call = JobMarket::withdrawCall { jobId: U256::from(job_id), spec: self.spec(job_id).await? };
         self.chain.send(MARKET, self.deployment.market, call).await
     }
 
-    /// Takes a job: locks the stake.
+    /// Puts a job whose solver was convicted back on the market.
     ///
     /// # Errors
-    /// Somebody else was faster, the terms changed, or the stake is not covered.
-    pub async fn take(&self, job: &Job, spec: &JobSpec) -> Result<Outcome, Error> {
-        self.allow(self.deployment.market, spec.stakeWei, "the solver's stake").await?;
-        let call = JobMarket::takeCall { jobId: U256::from(job.id), specHash: job.spec_hash };
+    /// It waits for something else.
+    pub async fn reopen(&self, job_id: u64) -> Result<Outcome, Error> {
+        let call = JobMarket::reopenCall { jobId: U256::from(job_id), spec: self.spec(job_id).await? };
         self.chain.send(MARKET, self.deployment.market, call).await
     }
 
-    /// Claims a milestone.
+    /// Ends a job after the milestone in work.
     ///
     /// # Errors
-    /// It is not the next one, the deadline is over, or the job is another solver's.
+    /// It is not taken, is another requester's, or the milestone in work is the last one.
+    pub async fn stop(&self, job_id: u64) -> Result<Outcome, Error> {
+        let call = JobMarket::stopCall { jobId: U256::from(job_id), spec: self.spec(job_id).await? };
+        self.chain.send(MARKET, self.deployment.market, call).await
+    }
+
+    /// Whether this party was convicted or late in a job, and so may not take it again.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn barred(&self, job_id: u64) -> Result<bool, Error> {
+        let call = JobMarket::barredCall { jobId: U256::from(job_id), solver: self.chain.address()? };
+        self.chain.call(MARKET, self.deployment.market, call).await
+    }
+
+    /// Takes a job for at least `min_price_wei` a milestone: registers for its hardware class and puts up the stake, as far as
+    /// that is missing, and locks it.
+    ///
+    /// # Errors
+    /// Somebody else was faster, the price is not there yet, or the stake is not covered.
+    pub async fn take(&self, job: &Job, spec: &JobSpec, min_price_wei: u128) -> Result<Outcome, Error> {
+        self.be_solver(spec.hardwareClass).await?;
+        self.put_up(spec.stakeWei, "the solver's stake").await?;
+        let call = JobMarket::takeCall { jobId: U256::from(job.id), spec: spec.clone(), minPriceWei: min_price_wei };
+        self.chain.send(MARKET, self.deployment.market, call).await
+    }
+
+    /// Claims the next milestone.
+    ///
+    /// # Errors
+    /// The deadline is over, or the job is another solver's.
     pub async fn claim(&self, job: &Job, state_roots: Vec<B256>, uri: String) -> Result<Outcome, Error> {
         let call = JobMarket::claimCall {
             jobId: U256::from(job.id),
-            specHash: job.spec_hash,
+            spec: self.spec(job.id).await?,
             milestone: job.final_milestones,
             stateRoots: state_roots,
             uri,
@@ -308,21 +361,22 @@ impl Client {
         self.chain.send(MARKET, self.deployment.market, call).await
     }
 
-    /// Ends the window of a claim: pays the solver.
+    /// Ends the window of the first claim that stands: pays the solver.
     ///
     /// # Errors
     /// The window or a dispute is open, or another claim stands.
     pub async fn settle(&self, job_id: u64, claim_root: B256) -> Result<Outcome, Error> {
-        let call = JobMarket::settleCall { jobId: U256::from(job_id), claimRoot: claim_root };
+        let spec = self.spec(job_id).await?;
+        let call = JobMarket::settleCall { jobId: U256::from(job_id), spec, claimRoot: claim_root };
         self.chain.send(MARKET, self.deployment.market, call).await
     }
 
-    /// Ends a job whose deadline passed.
+    /// Ends the wait of a job whose deadline passed.
     ///
     /// # Errors
     /// The deadline has not passed.
     pub async fn expire(&self, job_id: u64) -> Result<Outcome, Error> {
-        let call = JobMarket::expireCall { jobId: U256::from(job_id) };
+        let call = JobMarket::expireCall { jobId: U256::from(job_id), spec: self.spec(job_id).await? };
         self.chain.send(MARKET, self.deployment.market, call).await
     }
 
@@ -339,65 +393,29 @@ impl Client {
         let claims = logs.iter().filter_map(|log| JobMarket::MilestoneClaimed::decode_log(&log.inner).ok());
         Ok(claims
             .map(|log| log.data)
-            .map(|e| Claim { milestone: e.milestone, claim_root: e.claimRoot, state_roots: e.stateRoots, uri: e.uri })
+            .map(|e| Claim {
+                milestone: e.milestone,
+                attempt: e.attempt,
+                claim_root: e.claimRoot,
+                state_roots: e.stateRoots,
+                uri: e.uri,
+            })
             .collect())
-    }
-
-    /// Opens a dispute over one checkpoint of the standing claim.
-    ///
-    /// # Errors
-    /// The window is over, another dispute is open, or the bond is not covered.
-    pub async fn open_dispute(
-        &self,
-        job: &Job,
-        spec: &JobSpec,
-        claim: &Claim,
-        checkpoint: u32,
-    ) -> Result<(u64, Outcome), Error> {
-        self.allow(self.deployment.disputes, spec.bondWei, "the challenger's bond").await?;
-        let tree = lockstep_commit::Tree::new(claim.state_roots.clone());
-        let game = |e: lockstep_commit::Error| Error::Game { dispute_id: 0, reason: e.to_string() };
-        let root_at = |i: u32| claim.state_roots.get(i as usize).copied();
-        let outside = || Error::Game { dispute_id: 0, reason: format!("the claim has no checkpoint {checkpoint}") };
-        let (before_root, before_proof) = match checkpoint.checked_sub(1) {
-            None => (job.state_root, Vec::new()),
-            Some(i) => (root_at(i).ok_or_else(outside)?, tree.prove(u64::from(i)).map_err(game)?),
-        };
-        let call = Disputes::openCall {
-            jobId: U256::from(job.id),
-            claimRoot: claim.claim_root,
-            checkpoint,
-            beforeRoot: before_root,
-            beforeProof: before_proof,
-            afterRoot: root_at(checkpoint).ok_or_else(outside)?,
-            afterProof: tree.prove(u64::from(checkpoint)).map_err(game)?,
-        };
-        let outcome = self.chain.send(DISPUTES, self.deployment.disputes, call).await?;
-        let id = outcome.logs.iter().find_map(moves::opened);
-        let missing =
-            || Error::Refused { what: "opening the dispute".into(), reason: "the receipt has no Opened".into() };
-        Ok((id.ok_or_else(missing)?, outcome))
-    }
-
-    /// How many disputes were ever opened; they are numbered from 1.
-    ///
-    /// # Errors
-    /// The node does not answer.
-    pub async fn dispute_count(&self) -> Result<u64, Error> {
-        let count = self.chain.call(DISPUTES, self.deployment.disputes, Disputes::disputeCountCall {}).await?;
-        Ok(count.saturating_to())
     }
 
     /// A dispute as it stands.
     ///
     /// # Errors
-    /// There is no such dispute, or the node does not answer.
+    /// It is not played yet, there is none, or the node does not answer.
     pub async fn dispute(&self, dispute_id: u64) -> Result<Standing, Error> {
         let id = U256::from(dispute_id);
         if dispute_id == 0 || dispute_id > self.dispute_count().await? {
             return Err(Error::UnknownDispute(dispute_id));
         }
         let d = self.chain.call(DISPUTES, self.deployment.disputes, Disputes::disputeCall { disputeId: id }).await?;
+        if d.phase == 0 {
+            return Err(Error::NotPlayed(dispute_id));
+        }
         let deadline = Disputes::deadlineSCall { disputeId: id };
         let deadline_s = self.chain.call(DISPUTES, self.deployment.disputes, deadline).await?;
         moves::standing(dispute_id, &d, deadline_s).ok_or(Error::UnknownDispute(dispute_id))
@@ -426,6 +444,13 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_price_rises_linearly_and_stays() {
+        let at = |auction_s, elapsed_s| rising(100, 333, auction_s, elapsed_s);
+        assert_eq!([0, 20, 40, 79, 80, 900].map(|s| at(80, s)), [100, 158, 216, 330, 333, 333]);
+        assert_eq!(at(0, 0), 333);
+    }
 
     #[test]
     fn the_last_checkpoint_is_the_last_step() {

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use alloy::{
-    primitives::{Address, Bytes},
+    primitives::{Address, Bytes, U256},
     sol_types::SolValue,
 };
-use lockstep_contracts::{DevToken, Disputes, JobMarket, Referee};
+use lockstep_contracts::{DevToken, Disputes, Docket, JobMarket, Parameters, Referee, Stakes, Timelock};
 use serde::{Deserialize, Serialize};
 
 use crate::{chain::Chain, error::Error};
@@ -15,6 +15,8 @@ use crate::{chain::Chain, error::Error};
 pub const SUPPLY_WEI: u128 = 1_000_000_000 * 1_000_000_000_000_000_000;
 /// Share of every paid milestone that goes to the treasury, in hundredths of a percent.
 pub const FEE_BPS: u16 = 100;
+/// How long a change of the parameters is public before it can be made, in seconds.
+pub const TIMELOCK_S: u64 = 2 * 86_400;
 
 /// Where the contracts of one chain are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,8 +30,16 @@ pub struct Deployment {
     pub referee: Address,
     /// The dispute game.
     pub disputes: Address,
-    /// Escrow and claims.
+    /// Challenges and their bonds.
+    pub docket: Address,
+    /// Jobs and claims.
     pub market: Address,
+    /// Every token of the market: escrow, stakes, bonds, balances.
+    pub stakes: Address,
+    /// What the owner may set.
+    pub parameters: Address,
+    /// The owner of the parameters.
+    pub timelock: Address,
     /// Block they were deployed in: nothing of interest is older.
     pub block: u64,
 }
@@ -61,25 +71,102 @@ fn creation(bytecode: &Bytes, arguments: Vec<u8>) -> Bytes {
     [bytecode.as_ref(), &arguments].concat().into()
 }
 
-/// Deploys token, referee, market and disputes. The whole token supply goes to the deployer, who hands it out.
+/// The first version of the parameters: the defaults of the protocol, with times short enough for a development chain.
+#[must_use]
+pub fn default_values() -> Parameters::Values {
+    let token_wei = 1_000_000_000_000_000_000;
+    Parameters::Values {
+        feeBps: FEE_BPS,
+        winnerBps: 5_000,
+        reservedBps: 5_000,
+        requesterBps: 8_000,
+        defenderBps: 7_500,
+        lateBps: 5_000,
+        retractBps: 1_000,
+        unrevealedBps: 1_000,
+        idleBps: 1_000,
+        concedeBps: 500,
+        maxStandingClaims: 4,
+        minWindowS: 1,
+        minClockS: 1,
+        challengeRevealS: 3_600,
+        unbondingS: 90 * 86_400,
+        minSolverStakeWei: 1_000,
+        minVerifierStakeWei: token_wei,
+        minBondWei: 1_000,
+    }
+}
+
+/// Deploys token, referee, and the market's contracts. The whole token supply goes to the deployer, who hands it out. The
+/// parameters belong to a timelock that the deployer proposes to.
 ///
 /// # Errors
 /// A transaction fails. Start again: a half deployment is of no use and costs nothing but its gas.
 pub async fn deploy(chain: &Chain, treasury: Address) -> Result<Deployment, Error> {
     let block = chain.block_number().await?;
-    let token = creation(&DevToken::BYTECODE, (alloy::primitives::U256::from(SUPPLY_WEI),).abi_encode_params());
+    let deployer = chain.address()?;
+    let token = creation(&DevToken::BYTECODE, (U256::from(SUPPLY_WEI),).abi_encode_params());
     let token = chain.create("DevToken", token).await?;
     let referee = chain.create("Referee", Referee::BYTECODE.clone()).await?;
-    // Market and disputes name each other, so the second address is computed from the nonce that will make it.
-    let disputes = chain.address()?.create(chain.nonce().await? + 1);
-    let market = creation(&JobMarket::BYTECODE, (token, disputes, treasury, FEE_BPS).abi_encode_params());
-    let market = chain.create("JobMarket", market).await?;
-    let made = chain.create("Disputes", creation(&Disputes::BYTECODE, (market, token).abi_encode_params())).await?;
-    if made != disputes {
-        let reason = format!(
-            "Disputes is at {made} instead of {disputes}: another transaction used the deployer's nonce; deploy again"
-        );
-        return Err(Error::Refused { what: "the deployment".into(), reason });
+    let timelock = (U256::from(TIMELOCK_S), vec![deployer]).abi_encode_params();
+    let timelock = chain.create("Timelock", creation(&Timelock::BYTECODE, timelock)).await?;
+    let parameters = (timelock, default_values()).abi_encode_params();
+    let parameters = chain.create("Parameters", creation(&Parameters::BYTECODE, parameters)).await?;
+    // The rest name each other, so their addresses are computed from the nonces that will make them.
+    let planned = Planned::new(deployer, chain.nonce().await?);
+    for (name, code, address) in planned.creations(token, parameters, treasury) {
+        let made = chain.create(name, code).await?;
+        if made != address {
+            let reason = format!(
+                "{name} is at {made} instead of {address}: another transaction used the deployer's nonce; deploy again"
+            );
+            return Err(Error::Refused { what: "the deployment".into(), reason });
+        }
     }
-    Ok(Deployment { chain_id: chain.chain_id(), token, referee, disputes, market, block })
+    let Planned { stakes, market, docket, disputes } = planned;
+    let chain_id = chain.chain_id();
+    Ok(Deployment { chain_id, token, referee, disputes, docket, market, stakes, parameters, timelock, block })
+}
+
+/// Addresses of the contracts that name each other, before they exist.
+#[derive(Clone, Copy, Debug)]
+pub struct Planned {
+    /// Tokens.
+    pub stakes: Address,
+    /// Jobs.
+    pub market: Address,
+    /// Challenges.
+    pub docket: Address,
+    /// The game.
+    pub disputes: Address,
+}
+
+impl Planned {
+    /// What `deployer` creates from `nonce` on.
+    #[must_use]
+    pub fn new(deployer: Address, nonce: u64) -> Self {
+        let [stakes, market, docket, disputes] = [0, 1, 2, 3].map(|i| deployer.create(nonce + i));
+        Self { stakes, market, docket, disputes }
+    }
+
+    /// Name, creation code and address of each, in the order of their nonces.
+    #[must_use]
+    pub fn creations(
+        &self,
+        token: Address,
+        parameters: Address,
+        treasury: Address,
+    ) -> [(&'static str, Bytes, Address); 4] {
+        let Self { stakes, market, docket, disputes } = *self;
+        let none = Address::ZERO;
+        let modules = (token, parameters, [market, docket, none, none]).abi_encode_params();
+        let neighbours = JobMarket::Neighbours { stakes, parameters, docket, draw: none, deliveries: none, treasury };
+        let challenges = (stakes, market, disputes, parameters, treasury).abi_encode_params();
+        [
+            ("Stakes", creation(&Stakes::BYTECODE, modules), stakes),
+            ("JobMarket", creation(&JobMarket::BYTECODE, neighbours.abi_encode()), market),
+            ("Docket", creation(&Docket::BYTECODE, challenges), docket),
+            ("Disputes", creation(&Disputes::BYTECODE, docket.abi_encode()), disputes),
+        ]
+    }
 }

@@ -115,6 +115,9 @@ pub enum Error {
     /// The dispute does not exist.
     #[error("there is no dispute {0}")]
     UnknownDispute(u64),
+    /// The dispute waits for its place, or for its claim to be decided without it.
+    #[error("dispute {0} is not played yet")]
+    NotPlayed(u64),
     /// The job waits for something else.
     #[error("job {job_id} is {status}: {hint}")]
     WrongStatus {
@@ -207,6 +210,7 @@ impl Error {
             | Self::Refused { .. }
             | Self::Pending { .. }
             | Self::Lost { .. }
+            | Self::NotPlayed(_)
             | Self::Task(_) => Class::Retry,
             Self::Url(_)
             | Self::OtherChain { .. }

@@ -19,8 +19,10 @@
 //! # }
 //! ```
 
+pub mod account;
 pub mod artifact;
 pub mod chain;
+pub mod challenge;
 pub mod client;
 pub mod deploy;
 pub mod error;

@@ -2,7 +2,7 @@
 
 use alloy::{
     primitives::{B256, Log, U256},
-    sol_types::{SolCall, SolEvent, SolEventInterface},
+    sol_types::{SolCall, SolEventInterface},
 };
 use lockstep_contracts::Disputes;
 use lockstep_dispute::{ChunkWitness, Move, OperandWitness, Phase, Posted, Side, State, UnitKind, pack, unpack};
@@ -220,12 +220,6 @@ fn judge(id: U256, position: B256, header: Disputes::Header, mv: Move) -> MoveCa
         // Every other move was taken by the callers above.
         _ => encoded(&Disputes::timeoutCall { disputeId: id, position }),
     }
-}
-
-/// Number of the dispute that `Opened` announces, if the log is one.
-#[must_use]
-pub fn opened(log: &Log) -> Option<u64> {
-    Disputes::Opened::decode_log(log).ok().map(|log| log.data.disputeId.saturating_to())
 }
 
 /// One line on what a move posts, points at or proves.

@@ -23,7 +23,8 @@ use std::{
 
 use lockstep_sdk::{
     artifact::{Fetcher, Kind},
-    client::{Client, Job, JobStatus, Schedule},
+    challenge::EntryStatus,
+    client::{Client, Job, JobSpec, JobStatus, Schedule, price_at},
     error::Error,
     play::{Player, Role, Turn},
     prepare::{Prepared, checkpoints, state_decls},
@@ -85,6 +86,16 @@ impl Solver {
     }
 }
 
+/// What the auction of a job offers now.
+enum Offer {
+    /// So much a milestone, which is enough.
+    Enough(u128),
+    /// Not enough yet.
+    Rising,
+    /// Never enough.
+    TooLittle,
+}
+
 /// One job in the hands of a solver.
 struct JobWorker {
     solver: Solver,
@@ -103,8 +114,11 @@ impl Worker for JobWorker {
             JobStatus::Taken if mine => self.carry_on(&job).await,
             status if mine => {
                 self.solver.report.tell(job.id, "over", format!("the job is {status}"));
+                self.collect(job.id).await?;
                 Ok(Next::Done)
             }
+            // its solver may be late or convicted; then the job is back on the market
+            JobStatus::Taken | JobStatus::Convicted => Ok(Next::Wait),
             _ => Ok(Next::Done),
         }
     }
@@ -127,12 +141,15 @@ impl JobWorker {
         if now_s > job.deadline_s {
             return Ok(Next::Done);
         }
-        if spec.milestonePriceWei < self.solver.config.min_milestone_price_wei {
-            let least = self.solver.config.min_milestone_price_wei;
-            let detail = format!("a milestone pays {}, this solver wants at least {least}", spec.milestonePriceWei);
-            self.solver.report.tell(job.id, "refused", detail);
+        if client.barred(job.id).await? {
+            self.solver.report.tell(job.id, "refused", "this solver was convicted or late in it before");
             return Ok(Next::Done);
         }
+        let price_wei = match self.offer(job, &spec, now_s) {
+            Offer::Enough(price_wei) => price_wei,
+            Offer::Rising => return Ok(Next::Wait),
+            Offer::TooLittle => return Ok(Next::Done),
+        };
         let prepared = self.prepared().await?.clone();
         let step_s = self.measure(&prepared).await?;
         let milestone_steps = Schedule::of(&spec).checkpoints_of(0).last().copied().unwrap_or(spec.steps);
@@ -145,10 +162,26 @@ impl JobWorker {
             self.solver.report.tell(job.id, "refused", detail);
             return Ok(Next::Done);
         }
-        let outcome = client.take(job, &spec).await?;
+        let outcome = client.take(job, &spec, price_wei).await?;
         let detail = format!("program, state and data checked; {:.2} ms a step; stake locked", step_s * 1e3);
         self.solver.report.sent(job.id, "taken", detail, &outcome);
         Ok(Next::Again)
+    }
+
+    /// What a milestone pays now, if that is enough for this solver; waits for the price to rise to it.
+    fn offer(&mut self, job: &Job, spec: &JobSpec, now_s: u64) -> Offer {
+        let least_wei = self.solver.config.min_milestone_price_wei;
+        if spec.endPriceWei < least_wei {
+            let detail = format!("a milestone pays {}, this solver wants at least {least_wei}", spec.endPriceWei);
+            self.solver.report.tell(job.id, "refused", detail);
+            return Offer::TooLittle;
+        }
+        let price_wei = price_at(spec, job.opened_s, now_s);
+        if price_wei < least_wei {
+            self.wait(job.id, format!("the price is rising to {}", spec.endPriceWei));
+            return Offer::Rising;
+        }
+        Offer::Enough(price_wei)
     }
 
     async fn prepared(&mut self) -> Result<&Prepared, Error> {
@@ -170,10 +203,10 @@ impl JobWorker {
     /// The next thing to do for a job of ours.
     async fn carry_on(&mut self, job: &Job) -> Result<Next, Error> {
         let client = self.solver.client.clone();
-        if let Some(dispute_id) = job.dispute_id {
-            return self.defend(job, dispute_id).await;
-        }
         let Some(claim_root) = job.claim_root else { return self.train(job).await };
+        if job.disputes != 0 {
+            return self.defend_all(job).await;
+        }
         let now_s = client.chain().now_s().await?;
         if now_s > job.window_end_s {
             let outcome = client.settle(job.id, claim_root).await?;
@@ -228,6 +261,46 @@ impl JobWorker {
         let detail = format!("milestone {}: {} steps in {seconds:.2} s", job.final_milestones, last - first);
         self.solver.report.sent(job.id, "claimed", detail, &outcome);
         Ok(Next::Again)
+    }
+
+    /// Answers every dispute over the claim that is played, and starts those that wait for a place.
+    async fn defend_all(&mut self, job: &Job) -> Result<Next, Error> {
+        let mut next = Next::Wait;
+        for entry in self.solver.client.challenges(job).await? {
+            let moved = match entry.status {
+                EntryStatus::Active => self.defend(job, entry.dispute_id).await?,
+                _ => self.start(job, entry.dispute_id).await?,
+            };
+            if moved == Next::Again {
+                next = Next::Again;
+            }
+        }
+        Ok(next)
+    }
+
+    /// A challenge that waits holds the pay up until it is played; its challenger may not be in a hurry.
+    async fn start(&mut self, job: &Job, dispute_id: u64) -> Result<Next, Error> {
+        let client = self.solver.client.clone();
+        let entry = client.entry(dispute_id).await?;
+        let claims = client.claims(job.id).await?;
+        let ours = claims.iter().rev().find(|c| c.attempt == entry.attempt && c.milestone == entry.milestone);
+        let Some(claim) = ours else { return Ok(Next::Wait) };
+        match client.activate(job, &entry, claim).await {
+            Ok(outcome) => {
+                self.solver.report.dispute_sent(job.id, dispute_id, "started", "it waited for its place", &outcome);
+                Ok(Next::Again)
+            }
+            Err(Error::Reverted { reason, .. }) if reason.starts_with("NoPlace") => Ok(Next::Wait),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Takes what was earned into the wallet.
+    async fn collect(&self, job_id: u64) -> Result<(), Error> {
+        if let Some(outcome) = self.solver.client.withdraw().await? {
+            self.solver.report.sent(job_id, "withdrew", "pay is in the wallet", &outcome);
+        }
+        Ok(())
     }
 
     async fn defend(&mut self, job: &Job, dispute_id: u64) -> Result<Next, Error> {

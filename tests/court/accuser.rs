@@ -236,6 +236,7 @@ fn honest_work_wins(batch: u32, games: u64, seed: u64) -> Tally {
     let before = parties.map(|party| chain.balance_wei(party));
     let claimed = Claimed::new(&mut chain, &work, checkpoint_roots(&mut run));
     let mut tally = Tally::default();
+    let mut defended = 0;
     for number in 0..games {
         let mut rng = Rng::new(seed.wrapping_mul(1_000_003).wrapping_add(number));
         println!("COURT_SEED={seed}, batch {batch}, game {number}");
@@ -246,7 +247,9 @@ fn honest_work_wins(batch: u32, games: u64, seed: u64) -> Tally {
         let after = [SOLVER, CHALLENGER, ARBITER].map(|party| chain.balance_wei(party));
         let got: Vec<i128> = after.iter().zip(dispute).map(|(after, before)| after - before).collect();
         let bond = BOND_WEI as i128;
-        assert_eq!(got, [bond - tip, -bond, tip], "game {number}");
+        let defender = (bond - tip) * 3 / 4;
+        assert_eq!(got, [defender, -bond, tip], "game {number}");
+        defended += defender;
         assert_eq!(claimed.status(&mut chain), TAKEN, "game {number}: the claim stands");
     }
     claimed.settle(&mut chain);
@@ -255,7 +258,8 @@ fn honest_work_wins(batch: u32, games: u64, seed: u64) -> Tally {
     let got: Vec<i128> = after.iter().zip(before).map(|(after, before)| after - before).collect();
     let (price, fee) = (PRICE_WEI as i128, PRICE_WEI as i128 / 100);
     let (bonds, tips) = (BOND_WEI as i128 * i128::from(games), TIP_WEI as i128 * i128::from(tally.judged));
-    assert_eq!(got, [price - fee + bonds - tips, -bonds, tips, -price, fee], "{STAKE_WEI} of stake came back");
+    let lost = bonds - tips - defended;
+    assert_eq!(got, [price - fee + defended, -bonds, tips, -price, fee + lost], "{STAKE_WEI} of stake came back");
     println!("{} judged, {} of them states; {} timeouts", tally.judged, tally.states_judged, tally.timeouts);
     println!("{} illegal moves refused; dearest transaction: {} gas", tally.refused, chain.most_gas);
     tally

@@ -2,11 +2,11 @@
 
 use alloy_primitives::{Address, Bytes, Log, TxKind, U256};
 use alloy_sol_types::{SolCall, SolValue};
-use lockstep_contracts::{DevToken, Disputes, JobMarket, Referee};
+use lockstep_contracts::{DevToken, Disputes, Parameters, Referee, Stakes};
 use lockstep_dispute::Posted;
 use lockstep_sdk::{
     chain::revert_words,
-    deploy::{FEE_BPS, SUPPLY_WEI},
+    deploy::{Planned, SUPPLY_WEI, default_values},
     moves::{self, Standing},
 };
 use revm::{
@@ -37,7 +37,9 @@ pub(crate) struct Chain {
     deployer_nonce: u64,
     pub(crate) token: Address,
     pub(crate) referee: Address,
+    pub(crate) stakes: Address,
     pub(crate) market: Address,
+    pub(crate) docket: Address,
     pub(crate) disputes: Address,
     /// Time of the next block.
     pub(crate) now_s: u64,
@@ -53,9 +55,11 @@ impl Chain {
         cfg.tx_gas_limit_cap = Some(BLOCK_GAS);
         let context = Context::mainnet().with_db(CacheDB::new(EmptyDB::default())).with_cfg(cfg);
         let evm = context.modify_block_chained(|block| block.gas_limit = BLOCK_GAS).build_mainnet();
-        let [token, referee, market, disputes] = [Address::ZERO; 4];
+        let [token, referee, stakes, market, docket, disputes] = [Address::ZERO; 6];
         let now_s = 1_800_000_000;
-        let mut chain = Self { evm, deployer_nonce: 0, token, referee, market, disputes, now_s, most_gas: 0 };
+        let deployer_nonce = 0;
+        let mut chain =
+            Self { evm, deployer_nonce, token, referee, stakes, market, docket, disputes, now_s, most_gas: 0 };
         chain.deploy();
         chain
     }
@@ -64,18 +68,24 @@ impl Chain {
         let with = |code: &Bytes, arguments: Vec<u8>| [code.as_ref(), &arguments].concat();
         self.token = self.create(with(&DevToken::BYTECODE, (U256::from(SUPPLY_WEI),).abi_encode_params()));
         self.referee = self.create(Referee::BYTECODE.to_vec());
-        let disputes = DEPLOYER.create(self.deployer_nonce + 1);
-        let arguments = (self.token, disputes, TREASURY, FEE_BPS).abi_encode_params();
-        self.market = self.create(with(&JobMarket::BYTECODE, arguments));
-        self.disputes = self.create(with(&Disputes::BYTECODE, (self.market, self.token).abi_encode_params()));
-        assert_eq!(self.disputes, disputes);
+        let parameters = (DEPLOYER, default_values()).abi_encode_params();
+        let parameters = self.create(with(&Parameters::BYTECODE, parameters));
+        let planned = Planned::new(DEPLOYER, self.deployer_nonce);
+        for (name, code, address) in planned.creations(self.token, parameters, TREASURY) {
+            assert_eq!(self.create(code.to_vec()), address, "{name}");
+        }
+        (self.stakes, self.market) = (planned.stakes, planned.market);
+        (self.docket, self.disputes) = (planned.docket, planned.disputes);
         for party in [REQUESTER, SOLVER, CHALLENGER] {
             let value = U256::from(SUPPLY_WEI / 10);
             self.send(DEPLOYER, self.token, &DevToken::transferCall { to: party, value }).unwrap();
-            for spender in [self.market, self.disputes] {
-                self.send(party, self.token, &DevToken::approveCall { spender, value: U256::MAX }).unwrap();
-            }
+            let spender = self.stakes;
+            self.send(party, self.token, &DevToken::approveCall { spender, value: U256::MAX }).unwrap();
         }
+        let stakes = self.stakes;
+        let amount = SUPPLY_WEI / 20;
+        self.send(SOLVER, stakes, &Stakes::depositCall { amountWei: amount }).unwrap();
+        self.send(SOLVER, stakes, &Stakes::registerSolverCall { hardwareClass: 0, registered: true }).unwrap();
     }
 
     fn create(&mut self, code: Vec<u8>) -> Address {
@@ -121,9 +131,16 @@ impl Chain {
         C::abi_decode_returns(&bytes).unwrap()
     }
 
+    /// What a party can have back by itself: wallet, balance, and stake that nothing holds.
     pub(crate) fn balance_wei(&mut self, of: Address) -> i128 {
-        let balance = self.view(self.token, &DevToken::balanceOfCall { account: of });
-        i128::try_from(balance).unwrap()
+        let wallet = self.view(self.token, &DevToken::balanceOfCall { account: of });
+        let a = self.view(self.stakes, &Stakes::accountCall { who: of });
+        i128::try_from(wallet).unwrap() + (a.balanceWei + a.stakeWei - a.lockedWei) as i128
+    }
+
+    /// What one of the contracts holds for others.
+    pub(crate) fn held_wei(&mut self, holder: Address) -> i128 {
+        i128::try_from(self.view(self.stakes, &Stakes::heldWeiCall { holder })).unwrap()
     }
 
     /// The dispute as the contract has it.

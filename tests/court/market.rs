@@ -1,13 +1,13 @@
 //! Jobs on the market: posted, taken, claimed, disputed.
 
-use alloy_primitives::{Address, B256, Log, U256};
+use alloy_primitives::{Address, B256, Log, U256, keccak256};
+use alloy_sol_types::{SolCall, SolEvent, SolValue};
 use lockstep_commit::Tree;
 use lockstep_contracts::{
-    Disputes,
+    Docket,
     JobMarket::{self, JobSpec},
 };
 use lockstep_dispute::Terms;
-use lockstep_sdk::moves;
 
 use crate::chain::{CHALLENGER, Chain, REQUESTER, SOLVER};
 use crate::work::{PER_CHECKPOINT, STEPS, Work};
@@ -16,7 +16,7 @@ pub(crate) const PRICE_WEI: u128 = 50_000_000_000_000_000_003;
 pub(crate) const STAKE_WEI: u128 = 500_000_000_000_000_000_007;
 pub(crate) const BOND_WEI: u128 = 100_000_000_000_000_000_001;
 pub(crate) const TIP_WEI: u128 = 5_000_000_000_000_000_009;
-pub(crate) const WINDOW_S: u32 = 86_400;
+pub(crate) const WINDOW_S: u32 = 30 * 86_400;
 pub(crate) const CLOCK_S: u32 = 3_600;
 pub(crate) const GRACE_S: u32 = 60;
 
@@ -31,6 +31,7 @@ pub(crate) struct Claimed {
     pub(crate) claim_root: B256,
     pub(crate) roots: Vec<B256>,
     initial_root: B256,
+    pub(crate) spec: JobSpec,
     pub(crate) terms: Terms,
 }
 
@@ -43,15 +44,25 @@ fn spec(work: &Work, referee: Address) -> JobSpec {
         steps: STEPS,
         stepsPerCheckpoint: PER_CHECKPOINT,
         checkpointsPerMilestone: 2,
-        milestonePriceWei: PRICE_WEI,
+        startPriceWei: PRICE_WEI,
+        endPriceWei: PRICE_WEI,
+        auctionS: 0,
         stakeWei: STAKE_WEI,
         bondWei: BOND_WEI,
         tipWei: TIP_WEI,
+        hardwareClass: 0,
+        standingClaims: 1,
+        verifiers: 0,
+        verifierFeeWei: 0,
+        verifyS: 0,
+        holdbackBps: 0,
+        receiptS: 0,
         takeTimeoutS: 3_600,
         claimTimeoutS: 3_600,
         windowS: WINDOW_S,
         clockS: CLOCK_S,
         graceS: GRACE_S,
+        callback: Address::ZERO,
         uri: String::new(),
     }
 }
@@ -60,13 +71,13 @@ impl Claimed {
     /// Posts and takes a job and claims `roots` for it.
     pub(crate) fn new(chain: &mut Chain, work: &Work, roots: Vec<B256>) -> Self {
         let (market, spec) = (chain.market, spec(work, chain.referee));
-        chain.send(REQUESTER, market, &JobMarket::postCall { spec_: spec }).unwrap();
+        chain.send(REQUESTER, market, &JobMarket::postCall { spec: spec.clone() }).unwrap();
         let id = chain.view(market, &JobMarket::jobCountCall {});
-        let spec_hash = chain.view(market, &JobMarket::jobCall { jobId: id }).specHash;
-        chain.send(SOLVER, market, &JobMarket::takeCall { jobId: id, specHash: spec_hash }).unwrap();
+        let take = JobMarket::takeCall { jobId: id, spec: spec.clone(), minPriceWei: PRICE_WEI };
+        chain.send(SOLVER, market, &take).unwrap();
         let claim = JobMarket::claimCall {
             jobId: id,
-            specHash: spec_hash,
+            spec: spec.clone(),
             milestone: 0,
             stateRoots: roots.clone(),
             uri: String::new(),
@@ -75,7 +86,7 @@ impl Claimed {
         let header = work.hashes.header().clone();
         let terms = Terms { header, data_root: work.data_root, clock_s: CLOCK_S, grace_s: GRACE_S };
         let claim_root = Tree::new(roots.clone()).root();
-        Self { job_id: id.saturating_to(), claim_root, roots, initial_root: work.initial_root, terms }
+        Self { job_id: id.saturating_to(), claim_root, roots, initial_root: work.initial_root, spec, terms }
     }
 
     /// Opens a dispute over a checkpoint; its number and logs.
@@ -85,17 +96,30 @@ impl Claimed {
             None => (self.initial_root, vec![]),
             Some(before) => (self.roots[before as usize], tree.prove(u64::from(before)).unwrap()),
         };
-        let call = Disputes::openCall {
-            jobId: U256::from(self.job_id),
-            claimRoot: self.claim_root,
+        let salt = B256::repeat_byte(0x5a);
+        let opening = Docket::Opening {
+            attempt: 1,
+            milestone: 0,
             checkpoint,
+            claimRoot: self.claim_root,
+            salt,
             beforeRoot: before_root,
             beforeProof: before_proof,
             afterRoot: self.roots[checkpoint as usize],
             afterProof: tree.prove(u64::from(checkpoint)).unwrap(),
         };
-        let logs = chain.send(CHALLENGER, chain.disputes, &call).unwrap();
-        (logs.iter().find_map(moves::opened).unwrap(), logs)
+        let job_id = U256::from(self.job_id);
+        let said = (CHALLENGER, job_id, 1u32, 0u32, checkpoint, self.claim_root, salt);
+        let commitment = keccak256(said.abi_encode_params());
+        let announce = (job_id, self.spec.clone(), commitment).abi_encode_params();
+        let calldata = [Docket::announceCall::SELECTOR.as_slice(), &announce].concat();
+        let logs = chain.send_raw(CHALLENGER, chain.docket, calldata).unwrap();
+        let announced = logs.iter().find_map(|log| Docket::Announced::decode_log(log).ok()).unwrap();
+        chain.now_s += 1;
+        let open = (announced.disputeId, self.spec.clone(), opening).abi_encode_params();
+        let calldata = [Docket::openCall::SELECTOR.as_slice(), &open].concat();
+        let logs = chain.send_raw(CHALLENGER, chain.docket, calldata).unwrap();
+        (announced.disputeId.saturating_to(), logs)
     }
 
     /// The job's status code.
@@ -105,9 +129,16 @@ impl Claimed {
 
     /// Lets the window end and settles.
     pub(crate) fn settle(&self, chain: &mut Chain) {
-        let job = chain.view(chain.market, &JobMarket::jobCall { jobId: U256::from(self.job_id) });
-        chain.now_s = chain.now_s.max(job.windowEndS);
-        let call = JobMarket::settleCall { jobId: U256::from(self.job_id), claimRoot: self.claim_root };
+        let job_id = U256::from(self.job_id);
+        let claim = chain.view(chain.market, &JobMarket::claimOfCall { jobId: job_id, milestone: 0 });
+        chain.now_s = chain.now_s.max(claim.windowEndS);
+        let call = JobMarket::settleCall { jobId: job_id, spec: self.spec.clone(), claimRoot: self.claim_root };
         chain.send(SOLVER, chain.market, &call).unwrap();
+    }
+
+    /// The requester takes back what a conviction left unpaid.
+    pub(crate) fn withdraw(&self, chain: &mut Chain) {
+        let call = JobMarket::withdrawCall { jobId: U256::from(self.job_id), spec: self.spec.clone() };
+        chain.send(REQUESTER, chain.market, &call).unwrap();
     }
 }

@@ -106,9 +106,10 @@ fn a_conviction_splits_the_stake_to_the_wei() {
             let mv = game.strategic(work.parts(), &mut cheat, &mut honest).unwrap();
             game.play(&mut chain, &mv).unwrap();
         }
-        assert_eq!(chain.balance_wei(chain.disputes), BOND_WEI as i128, "the bond is held");
+        assert_eq!(chain.held_wei(chain.docket), BOND_WEI as i128, "the bond is held");
         let mv = witness::judge(work.parts(), &game.state, &game.posted(), &mut honest).unwrap();
         game.play_by(&mut chain, judge, &mv).unwrap();
+        claimed.withdraw(&mut chain);
         let after = parties.map(|party| chain.balance_wei(party));
         let got: Vec<i128> = after.iter().zip(before).map(|(after, before)| after - before).collect();
         let (stake, tip) = (STAKE_WEI as i128, TIP_WEI as i128);
@@ -116,7 +117,7 @@ fn a_conviction_splits_the_stake_to_the_wei() {
         let requester = rest * 8 / 10;
         let (winner, arbiter) = if judge == ARBITER { (half - tip, tip) } else { (half, 0) };
         assert_eq!(got, [-stake, winner, arbiter, requester, rest - requester]);
-        assert_eq!(chain.balance_wei(chain.market), 0, "the market keeps nothing");
-        assert_eq!(chain.balance_wei(chain.disputes), 0, "nor does the disputes contract");
+        assert_eq!(chain.held_wei(chain.market), 0, "the market keeps nothing");
+        assert_eq!(chain.held_wei(chain.docket), 0, "nor does the docket");
     }
 }

@@ -75,7 +75,7 @@ fn a_made_up_checkpoint_has_no_defence() {
         let after = [ARBITER, CHALLENGER].map(|party| chain.balance_wei(party));
         assert_eq!(after[0], before[0], "a clock decided: nobody has the tip");
         assert_eq!(after[1] - before[1], STAKE_WEI as i128 / 2);
-        assert_eq!(chain.balance_wei(chain.disputes), 0, "the bond of {BOND_WEI} went back");
+        assert_eq!(chain.held_wei(chain.docket), 0, "the bond of {BOND_WEI} went back");
     }
 }
 

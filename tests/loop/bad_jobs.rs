@@ -2,6 +2,7 @@
 
 use std::{fs, net::SocketAddr};
 
+use alloy_primitives::Address;
 use lockstep_commit::{ProgramTree, roots};
 use lockstep_contracts::Referee;
 use lockstep_ir::{
@@ -50,15 +51,25 @@ impl<'w> Requester<'w> {
             steps: u64::from(self.job.steps),
             stepsPerCheckpoint: 4,
             checkpointsPerMilestone: 2,
-            milestonePriceWei: 1_000_000,
-            stakeWei: 1_000_000,
+            startPriceWei: 1_000_000,
+            endPriceWei: 1_000_000,
+            auctionS: 0,
+            stakeWei: 3_000_000,
             bondWei: 100_000,
             tipWei: 10_000,
+            hardwareClass: 0,
+            standingClaims: 1,
+            verifiers: 0,
+            verifierFeeWei: 0,
+            verifyS: 0,
+            holdbackBps: 0,
+            receiptS: 0,
             takeTimeoutS: 3600,
             claimTimeoutS: 3600,
             windowS: 1,
             clockS: 60,
             graceS: 10,
+            callback: Address::ZERO,
             uri: self.server.as_ref().unwrap().url(),
         }
     }
@@ -138,7 +149,7 @@ fn bad_jobs_are_refused_with_a_reason_and_the_next_good_one_is_done() {
     let stranger = world.client(3);
     let referee = world.wait(stranger.chain().create("Referee", Referee::BYTECODE.clone())).unwrap();
     let bribed = requester.post(JobSpec { referee, ..good.clone() });
-    let poor = requester.post(JobSpec { milestonePriceWei: 999, ..good.clone() });
+    let poor = requester.post(JobSpec { startPriceWei: 999, endPriceWei: 999, ..good.clone() });
     let unserved = requester.post(JobSpec { uri: "http://127.0.0.1:1".into(), programRoot: good.dataRoot, ..good });
     let fine = requester.post(good);
 

@@ -42,9 +42,9 @@ fn an_open_job_is_cancelled_and_refunded() {
     let mut submit = world.submit(&TERMS);
     submit.event(1, "posted");
     assert_eq!(world.balance_wei(REQUESTER) - before_wei, -2 * PRICE_WEI, "the price is in escrow");
-    world.run(&["job", "cancel", "1", "--dev-account", "5"]).refuses(&["JobMarket refused `cancel`", "NotRequester"]);
+    world.run(&["job", "cancel", "1", "--dev-account", "5"]).refuses(&["JobMarket refused `withdraw`", "NotRequester"]);
     world.run(&["job", "cancel", "1", "--dev-account", "1"]).event("cancelled");
     assert_eq!(world.balance_wei(REQUESTER), before_wei);
-    submit.finish().refuses(&["job 1 is cancelled"]);
-    world.run(&["job", "cancel", "1", "--dev-account", "1"]).refuses(&["job 1 is cancelled", "only an open job"]);
+    submit.finish().refuses(&["job 1 is withdrawn"]);
+    world.run(&["job", "cancel", "1", "--dev-account", "1"]).refuses(&["job 1 is withdrawn", "only an open job"]);
 }

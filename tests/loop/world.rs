@@ -98,7 +98,7 @@ impl World {
     /// What a development account holds of the payment token.
     pub(crate) fn balance_wei(&self, account: u32) -> i128 {
         let address = Wallet::dev(account).unwrap().address();
-        self.wait(self.client(account).balance_wei(address)).unwrap() as i128
+        self.wait(self.client(account).wealth_wei(address)).unwrap() as i128
     }
 
     pub(crate) fn wait<F: Future>(&self, work: F) -> F::Output {

@@ -17,9 +17,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lockstep_commit::B256;
 use lockstep_dispute::{Side, first_wrong_checkpoint};
 use lockstep_sdk::{
     artifact::{Fetcher, Kind},
+    challenge::{Entry, EntryStatus},
     client::{Claim, Client, Job, JobStatus, Schedule},
     error::Error,
     play::{Player, Role, Turn},
@@ -81,7 +83,8 @@ struct JobWatch {
     job_id: u64,
     prepared: Option<Prepared>,
     run: Option<Arc<Mutex<Run>>>,
-    checked: Option<u32>,
+    /// Claim that was looked at last.
+    checked: Option<B256>,
     dispute_id: Option<u64>,
 }
 
@@ -94,14 +97,12 @@ impl Worker for JobWatch {
         if job.status.is_over() {
             return Ok(Next::Done);
         }
-        if job.status == JobStatus::Open || job.claim_root.is_none() {
+        if job.status != JobStatus::Taken || job.claim_root.is_none() || self.checked == job.claim_root {
             return Ok(Next::Wait);
         }
-        if let Some(dispute_id) = job.dispute_id {
-            return self.resume(dispute_id).await;
-        }
-        if self.checked == Some(job.final_milestones) {
-            return Ok(Next::Wait);
+        if let Some(dispute_id) = self.ours(&job).await? {
+            self.dispute_id = Some(dispute_id);
+            return Ok(Next::Again);
         }
         self.check(&job).await
     }
@@ -116,14 +117,11 @@ impl JobWatch {
         Self { verifier, job_id, prepared: None, run: None, checked: None, dispute_id: None }
     }
 
-    /// After a restart: a dispute of our own is played on; another's is left to its challenger.
-    async fn resume(&mut self, dispute_id: u64) -> Result<Next, Error> {
-        let standing = self.verifier.client.dispute(dispute_id).await?;
-        if standing.challenger != self.verifier.client.chain().address()? {
-            return Ok(Next::Wait);
-        }
-        self.dispute_id = Some(dispute_id);
-        Ok(Next::Again)
+    /// After a restart: a challenge of our own that is played or waits.
+    async fn ours(&self, job: &Job) -> Result<Option<u64>, Error> {
+        let me = self.verifier.client.chain().address()?;
+        let standing = self.verifier.client.challenges(job).await?;
+        Ok(standing.iter().find(|entry| entry.challenger == me).map(|entry| entry.dispute_id))
     }
 
     /// Re-runs the standing claim, and disputes it if it differs.
@@ -143,7 +141,7 @@ impl JobWatch {
         let started = Instant::now();
         let states = checkpoints(&run, Schedule::of(&spec).checkpoints_of(job.final_milestones)).await?;
         let own: Vec<_> = states.into_iter().map(|(root, _)| root).collect();
-        self.checked = Some(job.final_milestones);
+        self.checked = job.claim_root;
         let seconds = started.elapsed().as_secs_f64();
         match first_wrong_checkpoint(&own, &claim.state_roots) {
             None => {
@@ -165,7 +163,7 @@ impl JobWatch {
         let Some(prepared) = &self.prepared else { return Ok(Next::Wait) };
         let opened = client.open_dispute(job, &prepared.spec, claim, checkpoint).await;
         if opened.is_err() {
-            // Somebody else may have been faster; then this claim is looked at again once that dispute is over.
+            // The claim may have become void, or an announcement is too young: look again.
             self.checked = None;
         }
         let (dispute_id, outcome) = opened?;
@@ -205,6 +203,18 @@ impl JobWatch {
             self.own_run(&job, &mirrors).await?;
         }
         let (Some(prepared), Some(run)) = (&self.prepared, &self.run) else { return Ok(Next::Wait) };
+        let entry = client.entry(dispute_id).await?;
+        match entry.status {
+            EntryStatus::Queued | EntryStatus::Active if !client.stands(&entry).await? => {
+                let outcome = client.reclaim(dispute_id).await?;
+                let detail = "the claim became void without it; the bond is back";
+                self.verifier.report.dispute_sent(job_id, dispute_id, "reclaimed", detail, &outcome);
+                return self.over().await;
+            }
+            EntryStatus::Refunded => return self.over().await,
+            EntryStatus::Queued => return self.start(&entry).await,
+            _ => {}
+        }
         let player = Player::new(client, dispute_id, Role::Challenger, prepared.program.clone(), run.clone())
             .judge_after_s(self.verifier.config.judge_after_s);
         match player.turn().await? {
@@ -221,9 +231,36 @@ impl JobWatch {
                     }
                 };
                 self.verifier.report.dispute(job_id, dispute_id, what, detail);
-                self.dispute_id = None;
-                Ok(Next::Again)
+                self.over().await
             }
+        }
+    }
+
+    /// The dispute is over: what it brought goes to the wallet.
+    async fn over(&mut self) -> Result<Next, Error> {
+        let id = self.dispute_id.take();
+        if let (Some(outcome), Some(id)) = (self.verifier.client.withdraw().await?, id) {
+            self.verifier.report.dispute_sent(
+                self.job_id,
+                id,
+                "withdrew",
+                "bond and bounty are in the wallet",
+                &outcome,
+            );
+        }
+        Ok(Next::Again)
+    }
+
+    /// Starts our game once its place is free.
+    async fn start(&self, entry: &Entry) -> Result<Next, Error> {
+        let client = &self.verifier.client;
+        let (job, claims) = (client.job(self.job_id).await?, client.claims(self.job_id).await?);
+        let theirs = claims.iter().rev().find(|c| c.attempt == entry.attempt && c.milestone == entry.milestone);
+        let Some(claim) = theirs else { return Ok(Next::Wait) };
+        match client.activate(&job, entry, claim).await {
+            Ok(_) => Ok(Next::Again),
+            Err(Error::Reverted { reason, .. }) if reason.starts_with("NoPlace") => Ok(Next::Wait),
+            Err(e) => Err(e),
         }
     }
 }

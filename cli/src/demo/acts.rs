@@ -99,7 +99,7 @@ impl Act {
             after_wei[at] - before_wei[at]
         };
         let milestones = i128::from(Schedule::of(spec).milestones());
-        let price_wei = spec.milestonePriceWei as i128;
+        let price_wei = spec.endPriceWei as i128;
         let (stake_wei, bond_wei, tip_wei) = (spec.stakeWei as i128, spec.bondWei as i128, spec.tipWei as i128);
         let fee_wei = milestones * (price_wei * i128::from(FEE_BPS) / 10_000);
         let earned_wei = milestones * price_wei - fee_wei;
@@ -132,9 +132,10 @@ impl Act {
                 promise("the accuser lost its bond", got(Party::FalseChallenger) == -bond_wei),
                 promise("the arbiter has its tip", got(Party::Arbiter) == tip_wei),
                 promise(
-                    "the solver has pay, stake and the bond",
-                    got(Party::Solver) == earned_wei + bond_wei - tip_wei,
+                    "the solver has pay, stake and three quarters of the bond",
+                    got(Party::Solver) == earned_wei + (bond_wei - tip_wei) / 4 * 3,
                 ),
+                promise("the treasury has the rest of it", got(Party::Treasury) == fee_wei + (bond_wei - tip_wei) / 4),
             ],
         };
         Ok(kept)
@@ -148,11 +149,15 @@ async fn winner(world: &World, dispute_id: u64) -> Result<Option<Side>, Failure>
     Ok(world.requester().dispute(dispute_id).await?.state.winner())
 }
 
-/// Waits until a job is over.
+/// Waits until a job is over; one whose solver was convicted is withdrawn.
 async fn over(world: &World, job_id: u64) -> Result<Job, Failure> {
     let started = Instant::now();
     while started.elapsed() < ACT_LIMIT {
         let job = world.requester().job(job_id).await?;
+        if job.status == JobStatus::Convicted {
+            world.requester().withdraw_job(job_id).await?;
+            return Ok(job);
+        }
         if job.status.is_over() {
             return Ok(job);
         }

@@ -133,6 +133,9 @@ impl World {
             steps_per_checkpoint: 125,
             checkpoints_per_milestone: 4,
             price_wei: 50 * TOKEN_WEI,
+            start_price_wei: None,
+            auction_s: 0,
+            hardware_class: 0,
             stake_wei: 500 * TOKEN_WEI,
             bond_wei: 100 * TOKEN_WEI,
             tip_wei: 5 * TOKEN_WEI,
@@ -148,11 +151,11 @@ impl World {
         self.terms().spec(&self.job, &self.requester, self.fetcher().store(), self.served.1.url())
     }
 
-    /// Balances of all parties in the payment token.
+    /// What all parties own: wallet, balance and stake.
     pub(crate) async fn balances_wei(&self) -> Result<Vec<i128>, Failure> {
         let mut balances = Vec::new();
         for party in Party::ALL {
-            balances.push(self.requester.balance_wei(party.address()?).await? as i128);
+            balances.push(self.requester.wealth_wei(party.address()?).await? as i128);
         }
         Ok(balances)
     }

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {Header} from "@ir/Program.sol";
 import {ChunkTree} from "../ChunkTree.sol";
 import {Dispute, IDisputes, Phase, Side} from "../interfaces/IDisputes.sol";
-import {IJobMarket} from "../interfaces/IJobMarket.sol";
+import {IDocket} from "../interfaces/IDocket.sol";
 
 /// What a dispute needs of its job, copied when it opens so that a move reads no other contract.
 struct Terms {
@@ -15,14 +12,10 @@ struct Terms {
     bytes32 dataRoot;
     address referee;
     uint32 graceS;
-    uint128 bondWei;
-    uint128 tipWei;
 }
 
-/// What every move shares: positions, turns, chess clocks, and what the end of a game pays.
-abstract contract Game is IDisputes, ReentrancyGuardTransient {
-    using SafeERC20 for IERC20;
-
+/// What every move shares: positions, turns and chess clocks.
+abstract contract Game is IDisputes {
     /// The dispute is in another phase than the move is for. Read `dispute` again.
     error WrongPhase(Phase current);
     /// It is the other side's turn.
@@ -43,16 +36,14 @@ abstract contract Game is IDisputes, ReentrancyGuardTransient {
     /// The pointer names something that is not there: `count` real ones exist.
     error PastTheEnd(uint256 count, uint256 given);
 
-    IJobMarket public immutable market;
-    IERC20 public immutable token;
+    IDocket public immutable docket;
 
-    uint256 public override disputeCount;
     mapping(uint256 disputeId => Dispute) internal _disputes;
     mapping(uint256 disputeId => Terms) internal _terms;
+    mapping(address defender => address) public override delegate;
 
-    constructor(address market_, address token_) {
-        market = IJobMarket(market_);
-        token = IERC20(token_);
+    constructor(address docket_) {
+        docket = IDocket(docket_);
     }
 
     // ---- moves -------------------------------------------------------------------------------------------------
@@ -82,7 +73,9 @@ abstract contract Game is IDisputes, ReentrancyGuardTransient {
     function _moveOf(uint256 disputeId, Dispute storage d, bytes32 position, Side side) private {
         if (d.turn != side) revert WrongTurn(d.turn);
         if (side == Side.Defender) {
-            if (msg.sender != d.defender) revert NotDefender(msg.sender, d.defender);
+            if (msg.sender != d.defender && msg.sender != delegate[d.defender]) {
+                revert NotDefender(msg.sender, d.defender);
+            }
         } else if (msg.sender != d.challenger) {
             revert NotChallenger(msg.sender, d.challenger);
         }
@@ -125,24 +118,11 @@ abstract contract Game is IDisputes, ReentrancyGuardTransient {
 
     // ---- the end -----------------------------------------------------------------------------------------------
 
-    /// Ends the game and pays. `judge` is zero when a clock decided, and then nobody gets the tip.
+    /// Ends the game; the docket pays. `judge` is zero when a clock decided, and then nobody gets the tip.
     function _resolve(uint256 disputeId, Dispute storage d, Side winner, address judge) internal {
-        Terms storage terms = _terms[disputeId];
-        (uint256 bondWei, uint256 tipWei) = (terms.bondWei, terms.tipWei);
-        uint256 jobId = d.jobId;
         d.phase = winner == Side.Defender ? Phase.DefenderWon : Phase.ChallengerWon;
         emit Resolved(disputeId, winner, judge == address(0));
-        if (winner == Side.Defender) {
-            if (judge != address(0) && tipWei != 0) {
-                bondWei -= tipWei;
-                token.safeTransfer(judge, tipWei);
-            }
-            token.safeTransfer(d.defender, bondWei);
-            market.disputeCleared(jobId, disputeId);
-        } else {
-            token.safeTransfer(d.challenger, bondWei);
-            market.convict(jobId, disputeId, d.challenger, judge);
-        }
+        docket.resolved(disputeId, winner, judge);
     }
 
     // ---- proofs ------------------------------------------------------------------------------------------------

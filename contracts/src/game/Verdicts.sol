@@ -20,7 +20,7 @@ abstract contract Verdicts is Game {
         bytes calldata node,
         bytes calldata values,
         OperandWitness[] calldata witness
-    ) external nonReentrant {
+    ) external {
         Dispute storage d = _judgement(disputeId, position, Phase.Judge);
         _checkHeader(disputeId, header);
         _checkHash(d.nodeHash, keccak256(node));
@@ -41,7 +41,7 @@ abstract contract Verdicts is Game {
         bytes32[] calldata declProof,
         bytes32 sourceRoot,
         bytes32[] calldata sourceProof
-    ) external nonReentrant {
+    ) external {
         Dispute storage d = _judgement(disputeId, position, Phase.JudgeState);
         _checkHeader(disputeId, header);
         _checkProof(header.stateDeclsRoot, header.stateCount, d.index, keccak256(abi.encode(decl)), declProof);
@@ -53,7 +53,7 @@ abstract contract Verdicts is Game {
     }
 
     /// Ends the game against the side that let its time run out.
-    function timeout(uint256 disputeId, bytes32 position) external nonReentrant {
+    function timeout(uint256 disputeId, bytes32 position) external {
         Dispute storage d = _disputes[disputeId];
         Phase phase = d.phase;
         if (phase == Phase.None || phase == Phase.DefenderWon || phase == Phase.ChallengerWon) {

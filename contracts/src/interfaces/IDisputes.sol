@@ -68,6 +68,25 @@ struct Dispute {
     uint8 unitKind;
 }
 
+/// What a game starts from: the job's terms and the segment in dispute, proven under the claim.
+struct Start {
+    uint256 jobId;
+    uint32 milestone;
+    uint32 checkpoint;
+    bytes32 claimRoot;
+    address defender;
+    address challenger;
+    bytes32 programRoot;
+    bytes32 dataRoot;
+    address referee;
+    uint32 clockS;
+    uint32 graceS;
+    bytes32 beforeRoot;
+    bytes32 afterRoot;
+    uint64 firstStep;
+    uint64 steps;
+}
+
 /// The game: the defender posts, the challenger points, the referee decides.
 interface IDisputes {
     event Opened(
@@ -88,23 +107,18 @@ interface IDisputes {
     event BlockPointed(uint256 indexed disputeId, uint8 level, uint64 index, uint32 value);
     event Judged(uint256 indexed disputeId, address indexed judge, uint32 claimed, uint32 recomputed);
     event StateJudged(uint256 indexed disputeId, address indexed judge, bytes32 claimed, bytes32 correct);
+    event DelegateSet(address indexed defender, address key);
     event Resolved(uint256 indexed disputeId, Side winner, bool byTimeout);
 
-    function disputeCount() external view returns (uint256);
     function dispute(uint256 disputeId) external view returns (Dispute memory);
     /// When the side to move runs out of time.
     function deadlineS(uint256 disputeId) external view returns (uint64);
+    /// The key that may move for a defender besides its own; zero for none.
+    function delegate(address defender) external view returns (address);
+    function setDelegate(address key) external;
 
-    /// Opens a dispute over one checkpoint of the standing claim. `beforeProof` is empty for checkpoint 0.
-    function open(
-        uint256 jobId,
-        bytes32 claimRoot,
-        uint32 checkpoint,
-        bytes32 beforeRoot,
-        bytes32[] calldata beforeProof,
-        bytes32 afterRoot,
-        bytes32[] calldata afterProof
-    ) external returns (uint256 disputeId);
+    /// For the docket only: a dispute whose place is free.
+    function start(uint256 disputeId, Start calldata start) external;
 
     // defender
     function postSteps(uint256 disputeId, bytes32 position, bytes32[] calldata stateRoots) external;

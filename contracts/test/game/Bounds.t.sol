@@ -2,8 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
-import {Disputes} from "../../src/Disputes.sol";
-import {JobMarket} from "../../src/JobMarket.sol";
+import {Stakes} from "../../src/Stakes.sol";
 import {JobSpec} from "../../src/interfaces/IJobMarket.sol";
 import {JobBounds} from "../../src/game/JobBounds.sol";
 import {Deployer, Fixture} from "./Fixture.sol";
@@ -75,42 +74,61 @@ contract BoundsTest is Fixture {
         spec.stepsPerCheckpoint = 3;
         outside("milestones", 65_537, 1, 65_536, spec);
         spec.steps = 65_536 * 3;
-        spec.milestonePriceWei = 7;
+        (spec.startPriceWei, spec.endPriceWei) = (5, 7);
         post(spec);
-        assertEq(token.balanceOf(address(market)), 7 * 65_536, "escrow");
+        assertEq(stakes.heldWei(address(market)), 7 * 65_536, "escrow");
     }
 
     function test_money() public {
+        uint256 most = 1 << 96;
         JobSpec memory spec = defaultSpec();
-        spec.milestonePriceWei = 0;
-        outside("milestonePriceWei", 0, 1, type(uint128).max, spec);
+        spec.endPriceWei = 0;
+        outside("endPriceWei", 0, 1, most, spec);
         spec = defaultSpec();
-        spec.bondWei = 0;
-        outside("bondWei", 0, 1, 1003, spec);
-        spec.bondWei = 1004;
-        outside("bondWei", 1004, 1, 1003, spec);
+        spec.startPriceWei = 334;
+        outside("startPriceWei", 334, 1, 333, spec);
+        spec.startPriceWei = 0;
+        outside("startPriceWei", 0, 1, 333, spec);
+        spec = defaultSpec();
+        spec.stakeWei = 667; // the half that is not the winner's must be more than 333
+        outside("stakeWei", 667, 668, most, spec);
+        spec = defaultSpec();
+        spec.bondWei = 9;
+        outside("bondWei", 9, 10, 501, spec);
+        spec.bondWei = 502;
+        outside("bondWei", 502, 10, 501, spec);
         spec.bondWei = 501;
         spec.tipWei = 251;
         outside("tipWei", 251, 0, 250, spec);
         spec.tipWei = 250;
         post(spec);
-        (spec.bondWei, spec.tipWei) = (1003, 0);
-        post(spec);
-        spec.stakeWei = 0;
-        outside("bondWei", 1003, 1, 0, spec);
+    }
+
+    function test_claimsAndVerifiers() public {
+        JobSpec memory spec = defaultSpec();
+        spec.standingClaims = 0;
+        outside("standingClaims", 0, 1, 4, spec);
+        spec.standingClaims = 5;
+        outside("standingClaims", 5, 1, 4, spec);
+        spec = defaultSpec();
+        spec.verifiers = JobBounds.MAX_VERIFIERS + 1;
+        outside("verifiers", spec.verifiers, 0, JobBounds.MAX_VERIFIERS, spec);
+        spec = defaultSpec();
+        spec.verifierFeeWei = 1;
+        outside("verifierFeeWei", 1, 0, 0, spec);
+        spec = defaultSpec();
+        spec.holdbackBps = JobBounds.MAX_HOLDBACK_BPS + 1;
+        outside("holdbackBps", spec.holdbackBps, 0, JobBounds.MAX_HOLDBACK_BPS, spec);
     }
 
     /// The largest price times the most milestones does not overflow; it only needs a purse.
     function test_theHighestPrice() public {
         JobSpec memory spec = defaultSpec();
-        spec.milestonePriceWei = type(uint128).max;
+        (spec.startPriceWei, spec.endPriceWei, spec.stakeWei) = (1, 1 << 94, 1 << 96);
         spec.steps = 65_536;
         refused(
             abi.encodeWithSignature(
-                "ERC20InsufficientBalance(address,uint256,uint256)",
-                requester,
-                PURSE,
-                uint256(type(uint128).max) * 65_536
+                "ERC20InsufficientBalance(address,uint256,uint256)", requester, PURSE, uint256(1 << 94) * 65_536
             )
         );
         post(spec);
@@ -152,7 +170,6 @@ contract BoundsTest is Fixture {
         outside("uri", 1025, 0, 1024, spec);
         spec.uri = string(new bytes(1024));
         post(spec);
-        assertEq(bytes(market.spec(jobId).uri).length, 1024, "kept");
     }
 
     function test_referee() public {
@@ -165,45 +182,35 @@ contract BoundsTest is Fixture {
         }
     }
 
-    function test_marketParameters() public {
-        vm.expectRevert(abi.encodeWithSelector(JobBounds.OutOfBounds.selector, "feeBps", 1001, 0, 1000));
-        new JobMarket(address(token), address(disputes), treasury, 1001);
-        vm.expectRevert(abi.encodeWithSelector(JobBounds.OutOfBounds.selector, "treasury", 0, 1, type(uint160).max));
-        new JobMarket(address(token), address(disputes), address(0), 1000);
-        JobMarket free = new JobMarket(address(token), address(disputes), treasury, 0);
-        assertEq(free.feeBps(), 0, "no fee");
-    }
-
     // ---- tokens that take a fee --------------------------------------------------------------------------------
 
     function test_aTokenThatTakesAFeeIsRefused() public {
         GreedyToken greedy = new GreedyToken();
-        Deployer deployer = new Deployer(address(greedy), treasury, FEE_BPS);
-        market = deployer.market();
-        disputes = deployer.disputes();
+        Deployer deployer = new Deployer(address(greedy), address(parameters), treasury);
+        (stakes, market, docket) = (deployer.stakes(), deployer.market(), deployer.docket());
         address[3] memory all = [requester, solver, challenger];
         for (uint256 i = 0; i < 3; ++i) {
             greedy.transfer(all[i], 1e20);
-            vm.startPrank(all[i]);
-            greedy.approve(address(market), type(uint256).max);
-            greedy.approve(address(disputes), type(uint256).max);
-            vm.stopPrank();
+            vm.prank(all[i]);
+            greedy.approve(address(stakes), type(uint256).max);
         }
         uint256 honest = vm.snapshotState();
         greedy.becomeGreedy();
-        refused(abi.encodeWithSelector(JobMarket.WrongTransfer.selector, 333, 332));
+        refused(abi.encodeWithSelector(Stakes.WrongTransfer.selector, 333, 332));
         post(defaultSpec());
+        refused(abi.encodeWithSelector(Stakes.WrongTransfer.selector, 1003, 1002));
+        as_(solver);
+        stakes.deposit(1003);
         vm.revertToState(honest);
+        as_(solver);
+        stakes.deposit(1003);
+        as_(solver);
+        stakes.registerSolver(HARDWARE, true);
         post(defaultSpec());
-        uint256 posted = vm.snapshotState();
-        greedy.becomeGreedy();
-        refused(abi.encodeWithSelector(JobMarket.WrongTransfer.selector, 1003, 1002));
-        take();
-        vm.revertToState(posted);
         take();
         claim(hashes("a", 1));
         greedy.becomeGreedy();
-        refused(abi.encodeWithSelector(Disputes.WrongTransfer.selector, 501, 500));
-        openFirst(nth("a", 0));
+        refused(abi.encodeWithSelector(Stakes.WrongTransfer.selector, 501, 500));
+        announce(challenger, opening(nth("a", 0)));
     }
 }

@@ -131,7 +131,7 @@ contract ClocksTest is World {
         timeout();
         assertPhase(Phase.DefenderWon);
         assertStatus(JobStatus.Taken);
-        assertEq(market.job(jobId).disputeId, 0, "no dispute stands");
+        assertEq(standingClaim().disputes, 0, "no dispute stands");
     }
 
     function test_timeoutAnswersAPosition() public {

@@ -5,6 +5,9 @@ import {ChunkTree} from "../../src/ChunkTree.sol";
 import {JobMarket} from "../../src/JobMarket.sol";
 import {Phase, Side} from "../../src/interfaces/IDisputes.sol";
 import {JobSpec, JobStatus} from "../../src/interfaces/IJobMarket.sol";
+import {EntryStatus} from "../../src/interfaces/IDocket.sol";
+import {Values} from "../../src/interfaces/IParameters.sol";
+import {Jobs} from "../../src/market/Jobs.sol";
 import {Game} from "../../src/game/Game.sol";
 import {UnitKind} from "../../src/game/UnitKind.sol";
 import {Trees} from "./Trees.sol";
@@ -133,11 +136,15 @@ contract NeverTest is World {
         assertEq(disputes.dispute(id).traceRoot, first);
     }
 
-    /// There are no parallel disputes in which to say two things: one at a time per claim.
+    /// One dispute is played per checkpoint: a second one waits, so there are no two games in which to say two things.
     function test_contradictoryAnswersInParallelDisputes() public {
         openWorld();
-        refused(abi.encodeWithSelector(JobMarket.DisputeStands.selector, id));
+        uint256 first = id;
         openFirst(Trees.root(afterLeaves()));
+        assertEq(uint256(docket.entry(id).status), uint256(EntryStatus.Queued));
+        assertPhase(Phase.None);
+        id = first;
+        assertStands(Phase.Trace, Side.Defender);
     }
 
     function test_copiedPointerMoves() public {
@@ -171,22 +178,24 @@ contract NeverTest is World {
         assertTrue(502 > 333);
     }
 
-    /// After one conviction the job has ended: no claim, settlement or dispute is left in it.
+    /// After one conviction no claim, settlement or dispute is left in the job until somebody else takes it.
     function test_claimsAfterAConviction() public {
         JobSpec memory spec = defaultSpec();
         spec.steps = 3;
         openSimple(spec, keccak256("claimed"));
         vm.warp(disputes.deadlineS(id) + 1);
         timeout();
-        refused(abi.encodeWithSelector(JobMarket.WrongStatus.selector, jobId, JobStatus.Convicted));
+        refused(abi.encodeWithSelector(Jobs.WrongStatus.selector, jobId, JobStatus.Convicted));
         claim(hashes("more", 1));
-        refused(abi.encodeWithSelector(JobMarket.WrongStatus.selector, jobId, JobStatus.Convicted));
+        refused(abi.encodeWithSelector(Jobs.WrongStatus.selector, jobId, JobStatus.Convicted));
         settle();
-        refused(abi.encodeWithSelector(JobMarket.WrongStatus.selector, jobId, JobStatus.Convicted));
+        refused(abi.encodeWithSelector(Jobs.WrongStatus.selector, jobId, JobStatus.Convicted));
         expire();
-        refused(abi.encodeWithSignature("WrongClaim(bytes32,bytes32)", bytes32(0), keccak256("claimed")));
+        refused(abi.encodeWithSelector(Jobs.NoSuchClaim.selector, jobId, 0));
         openFirst(keccak256("claimed"));
-        assertSettledToTheWei();
+        reopen();
+        refused(abi.encodeWithSelector(JobMarket.Barred.selector, jobId, solver));
+        take();
     }
 
     /// A verdict is given once.
@@ -198,11 +207,16 @@ contract NeverTest is World {
         judgeUnit("");
     }
 
-    /// The code is there and is all there is: no owner, no switch, no proxy. A job pins its referee when it is posted.
+    /// The code is there and is all there is: no switch, no proxy. A job pins its referee and its parameters when it is posted.
     function test_anUpgradeInMidDispute() public {
         reachElement(0);
-        assertEq(address(market.spec(jobId).referee), address(referee));
-        assertTrue(address(disputes).code.length < 24_577);
-        assertTrue(address(market).code.length < 24_577);
+        // what the owner may set is a new version, and this job keeps its own
+        Values memory other = defaultValues();
+        (other.winnerBps, other.requesterBps) = (1_000, 0);
+        parameters.set(other);
+        parameters.pause(true);
+        answer(claimed() ^ 1, UnitKind.ELEMENT, 0, 0, "");
+        judgeUnit("");
+        assertPurse(challenger, 400, 0);
     }
 }

@@ -6,7 +6,8 @@ import {Phase} from "../../src/interfaces/IDisputes.sol";
 import {UnitKind} from "../../src/game/UnitKind.sol";
 import {World} from "./World.sol";
 
-/// Every ending of a dispute, to the wei. Stake 1003, bond 501, tip 101, price 333, fee 2.5 %.
+/// Every ending of a dispute, to the wei. Stake 1003, bond 501, tip 101, price 333, fee 2.5 %; a lost
+/// bond after the tip: three quarters to the defender.
 contract PayoutsTest is World {
     uint256 private constant FEE = 8; // 333 * 250 / 10,000, rounded down
 
@@ -28,13 +29,14 @@ contract PayoutsTest is World {
     function test_challengerLosesByJudgement() public {
         judgeElement(true);
         assertPurse(challenger, 0, 501);
-        assertEq(token.balanceOf(judge), 101, "tip");
-        assertPurse(solver, 400, 1003);
-        assertEq(token.balanceOf(address(disputes)), 0, "no bond left");
-        assertEq(token.balanceOf(address(market)), 1003 + 333, "stake and escrow untouched");
+        assertEarned(judge, 101);
+        assertPurse(solver, 300, 1003);
+        assertEarned(treasury, 100);
+        assertEq(stakes.heldWei(address(docket)), 0, "no bond left");
+        assertEq(stakes.heldWei(address(market)), 333, "escrow untouched");
         passWindow();
         settle();
-        assertPurse(solver, 400 + 333 - FEE, 0);
+        assertPurse(solver, 300 + 333 - FEE, 0);
         assertSettledToTheWei();
     }
 
@@ -43,11 +45,11 @@ contract PayoutsTest is World {
         vm.warp(disputes.deadlineS(id) + 1);
         timeout();
         assertPurse(challenger, 0, 501);
-        assertPurse(solver, 501, 1003);
+        assertPurse(solver, 375, 1003);
         passWindow();
         settle();
-        assertPurse(solver, 501 + 333 - FEE, 0);
-        assertEq(token.balanceOf(judge), 0, "no tip");
+        assertPurse(solver, 375 + 333 - FEE, 0);
+        assertEarned(judge, 0); // no tip
         assertSettledToTheWei();
     }
 
@@ -56,14 +58,16 @@ contract PayoutsTest is World {
         answer(claimed() ^ 1, UnitKind.ELEMENT, 0, 0, "");
         // half of 1003 is 501, less the tip 400; of the other 502 the requester has 401 and the treasury 101
         vm.expectEmit();
-        emit IJobMarket.SolverConvicted(jobId, 0, solver, challenger, 1003, 400, 333);
+        emit IJobMarket.SolverConvicted(jobId, 0, solver, challenger, 1003, 400, 0, 401);
         judgeUnit("");
         assertPurse(challenger, 400, 0);
-        assertEq(token.balanceOf(judge), 101, "tip");
-        assertPurse(requester, 401, 0);
-        assertEq(token.balanceOf(treasury), 101, "treasury");
+        assertEarned(judge, 101);
+        assertPurse(requester, 401, 333);
+        assertEarned(treasury, 101);
         assertPurse(solver, 0, 1003);
         assertStatus(JobStatus.Convicted);
+        withdrawJob();
+        assertPurse(requester, 401, 0);
         assertSettledToTheWei();
     }
 
@@ -72,9 +76,10 @@ contract PayoutsTest is World {
         vm.warp(disputes.deadlineS(id) + 1);
         timeout();
         assertPurse(challenger, 501, 0);
-        assertPurse(requester, 401, 0);
-        assertEq(token.balanceOf(treasury), 101, "treasury");
+        assertPurse(requester, 401, 333);
+        assertEarned(treasury, 101);
         assertPurse(solver, 0, 1003);
+        withdrawJob();
         assertSettledToTheWei();
     }
 
@@ -86,7 +91,8 @@ contract PayoutsTest is World {
         walkTo(afterLeaves(), 2);
         judgeState();
         assertPurse(challenger, 400, 0);
-        assertEq(token.balanceOf(judge), 101, "tip");
+        assertEarned(judge, 101);
+        withdrawJob();
         assertSettledToTheWei();
     }
 
@@ -102,8 +108,11 @@ contract PayoutsTest is World {
         openFirst(nth("b", 0));
         vm.warp(disputes.deadlineS(id) + 1);
         vm.expectEmit();
-        emit IJobMarket.SolverConvicted(jobId, 1, solver, challenger, 1003, 501, 666);
+        emit IJobMarket.SolverConvicted(jobId, 1, solver, challenger, 1003, 501, 0, 401);
         timeout();
+        vm.expectEmit();
+        emit IJobMarket.JobWithdrawn(jobId, 666);
+        withdrawJob();
         assertPurse(requester, 401, 333);
         assertPurse(solver, 333 - FEE, 1003);
         assertSettledToTheWei();
@@ -119,10 +128,11 @@ contract PayoutsTest is World {
         post(defaultSpec()); // another requester's escrow of 333, open
         uint256 other = jobId;
         judgeElement(false);
-        assertEq(token.balanceOf(address(market)), 333, "the other job's escrow");
-        as_(requester);
-        market.cancel(other);
-        assertEq(token.balanceOf(address(market)), 0, "market");
+        withdrawJob();
+        assertEq(stakes.heldWei(address(market)), 333, "the other job's escrow");
+        jobId = other;
+        withdrawJob();
+        assertEq(stakes.heldWei(address(market)), 0, "market");
     }
 
     // ---- against oneself ---------------------------------------------------------------------------------------
@@ -134,41 +144,76 @@ contract PayoutsTest is World {
         reachElement(0);
         assertEq(disputes.dispute(id).defender, disputes.dispute(id).challenger);
         verdict(false);
-        // the other half of the stake is gone
+        // the other half of the stake is gone: more than the milestone would have paid
         assertPurse(solver, 0, 502);
-        assertPurse(requester, 401, 0);
+        assertGt(502, 333);
+        assertPurse(requester, 401, 333);
     }
 
-    function test_losingToOneselfEarnsNothing() public {
+    function test_losingToOneselfCosts() public {
         judge = solver;
         challenger = solver;
-        uint256 windowEndS = block.timestamp + 300;
         judgeElement(true);
-        assertPurse(solver, 0, 1003); // the stake stays locked; the bond came back, nothing more
-        assertTrue(market.job(jobId).windowEndS >= windowEndS);
+        // the stake stays locked; of the bond, what is left after the tip and the defender's part is gone
+        assertPurse(solver, 0, 1003 + 100);
+        assertEarned(treasury, 100);
+    }
+
+    /// Whatever the terms, the parts that one party cannot get back are worth more than a milestone.
+    function testFuzz_selfChallengeAlwaysCosts(uint128 price, uint128 stake, uint128 bond, uint128 tip, bool byTime)
+        public
+    {
+        judge = solver;
+        challenger = solver;
+        JobSpec memory spec = fuzzSpec(stake, bond, tip, price);
+        post(spec);
+        take();
+        uint256 before = purse(solver) + spec.stakeWei;
+        claim(list(keccak256("claimed")));
+        openFirst(keccak256("claimed"));
+        uint256 game = vm.snapshotState();
+        late(); // convicted
+        assertGt(before - purse(solver), spec.endPriceWei);
+        vm.revertToState(game);
+        postTrace();
+        if (byTime) {
+            late(); // the challenge is lost
+        } else {
+            walkTo(traceLeaves(), node);
+            postTensor();
+            postChunk(chunkAt(0));
+            pointElement(0, chunkAt(0));
+            verdict(true);
+        }
+        assertGt(before - spec.stakeWei, purse(solver));
     }
 
     // ---- whatever the amounts ----------------------------------------------------------------------------------
 
+    function fuzzSpec(uint128 stake, uint128 bond, uint128 tip, uint128 price)
+        private
+        view
+        returns (JobSpec memory spec)
+    {
+        spec = worldSpec();
+        spec.endPriceWei = 1 + price % 1e28;
+        spec.startPriceWei = spec.endPriceWei;
+        spec.stakeWei = 2 * spec.endPriceWei + 100 + stake % 1e28;
+        spec.bondWei = 10 + bond % (spec.stakeWei / 2 - 9);
+        spec.tipWei = tip % (spec.bondWei / 2 + 1);
+    }
+
     function testFuzz_everyEndingPaysOutExactly(uint128 stake, uint128 bond, uint128 tip, uint128 price, uint8 ending)
         public
     {
-        JobSpec memory spec = worldSpec();
-        spec.stakeWei = uint128(1 + stake % 1e29);
-        spec.bondWei = 1 + bond % spec.stakeWei;
-        spec.tipWei = tip % (spec.bondWei / 2 + 1);
-        spec.milestonePriceWei = uint128(1 + price % 1e29);
-        post(spec);
+        post(fuzzSpec(stake, bond, tip, price));
         end(ending % 8);
+        if (status() == JobStatus.Convicted || status() == JobStatus.Open) withdrawJob();
         assertSettledToTheWei();
     }
 
     function end(uint8 ending) private {
-        if (ending == 0) {
-            as_(requester);
-            market.cancel(jobId);
-            return;
-        }
+        if (ending == 0) return withdrawJob();
         if (ending == 1) return pastDeadline();
         take();
         if (ending == 2) return pastDeadline();

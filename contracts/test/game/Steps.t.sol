@@ -4,6 +4,9 @@ pragma solidity ^0.8.30;
 import {ChunkTree} from "../../src/ChunkTree.sol";
 import {Dispute, Phase, Side} from "../../src/interfaces/IDisputes.sol";
 import {JobSpec} from "../../src/interfaces/IJobMarket.sol";
+import {Docket} from "../../src/Docket.sol";
+import {Opening} from "../../src/interfaces/IDocket.sol";
+import {Jobs} from "../../src/market/Jobs.sol";
 import {Game} from "../../src/game/Game.sol";
 import {StepMoves} from "../../src/game/StepMoves.sol";
 import {Fixture} from "./Fixture.sol";
@@ -63,8 +66,8 @@ contract StepsTest is Fixture {
         assertEq(d.position, keccak256(abi.encode(id, CLAIMED, uint32(0))));
         assertEq(d.beforeRoot, keccak256("initial state"));
         assertEq(d.afterRoot, CLAIMED);
-        assertEq(market.job(jobId).disputeId, id);
-        assertEq(token.balanceOf(address(disputes)), 501);
+        assertEq(standingClaim().disputes, 1);
+        assertEq(stakes.heldWei(address(docket)), 501);
     }
 
     function test_openCoversTheStepsOfItsCheckpoint() public {
@@ -76,12 +79,8 @@ contract StepsTest is Fixture {
         for (uint256 m = 0; m < 2; ++m) {
             bytes32[] memory roots = hashes(m == 0 ? "first" : "second", 2);
             claim(roots);
-            bytes32 claimRoot = market.job(jobId).claimRoot;
-            assertEq(claimRoot, Trees.root(roots));
-            bytes32[] memory afterProof = Trees.leafProof(roots, 1);
-            bytes32[] memory beforeProof = Trees.leafProof(roots, 0);
-            as_(challenger);
-            id = disputes.open(jobId, claimRoot, 1, roots[0], beforeProof, roots[1], afterProof);
+            assertEq(claimRoot(), Trees.root(roots));
+            openAs(challenger, openingAt(roots, 1));
             assertSegment(uint64(10 * m + 5), 5);
             assertEq(disputes.dispute(id).milestone, m, "milestone");
             loseByTime();
@@ -111,32 +110,39 @@ contract StepsTest is Fixture {
         take();
         bytes32[] memory roots = hashes("root", 3);
         claim(roots);
-        bytes32 c = market.job(jobId).claimRoot;
-        bytes32[] memory p0 = Trees.leafProof(roots, 0);
-        bytes32[] memory p1 = Trees.leafProof(roots, 1);
+        bytes32 c = claimRoot();
         bytes32 initial = spec.initialStateRoot;
         bytes32 other = keccak256("other");
+        Opening memory o = openingAt(roots, 0);
 
-        refused(abi.encodeWithSignature("WrongClaim(bytes32,bytes32)", c, other));
-        open(other, 0, initial, none, roots[0], p0);
-        refused(abi.encodeWithSelector(Game.PastTheEnd.selector, 3, 3));
-        open(c, 3, roots[2], p0, other, p0);
-        refused(abi.encodeWithSelector(Game.WrongHash.selector, c, proofRoot(other, 0, p0)));
-        open(c, 0, initial, none, other, p0);
-        refused(abi.encodeWithSelector(StepMoves.WrongBeforeRoot.selector, initial, other));
-        open(c, 0, other, none, roots[0], p0);
+        o.claimRoot = other;
+        refused(abi.encodeWithSelector(Docket.WrongClaim.selector, c, other));
+        openAs(challenger, o);
+        o = openingAt(roots, 2);
+        o.checkpoint = 3;
+        refused(abi.encodeWithSelector(Docket.PastTheEnd.selector, 3, 3));
+        openAs(challenger, o);
+        o = openingAt(roots, 0);
+        o.afterRoot = other;
+        refused(abi.encodeWithSelector(Docket.WrongHash.selector, c, proofRoot(other, 0, o.afterProof)));
+        openAs(challenger, o);
+        o = openingAt(roots, 0);
+        o.beforeRoot = other;
+        refused(abi.encodeWithSelector(Docket.WrongBeforeRoot.selector, initial, other));
+        openAs(challenger, o);
+        o = openingAt(roots, 0);
+        o.beforeProof = o.afterProof;
         refused(abi.encodeWithSelector(ChunkTree.WrongProofLength.selector, 2, 0));
-        open(c, 0, initial, p0, roots[0], p0);
-        refused(abi.encodeWithSelector(Game.WrongHash.selector, c, proofRoot(other, 0, p0)));
-        open(c, 1, other, p0, roots[1], p1);
+        openAs(challenger, o);
+        o = openingAt(roots, 1);
+        o.beforeRoot = other;
+        refused(abi.encodeWithSelector(Docket.WrongHash.selector, c, proofRoot(other, 0, o.beforeProof)));
+        openAs(challenger, o);
+        o.beforeRoot = roots[0];
+        o.beforeProof = none;
         refused(abi.encodeWithSelector(ChunkTree.WrongProofLength.selector, 0, 2));
-        open(c, 1, roots[0], none, roots[1], p1);
-        open(c, 1, roots[0], p0, roots[1], p1);
-    }
-
-    function open(bytes32 c, uint32 i, bytes32 b, bytes32[] memory bp, bytes32 a, bytes32[] memory ap) private {
-        as_(challenger);
-        disputes.open(jobId, c, i, b, bp, a, ap);
+        openAs(challenger, o);
+        openAs(challenger, openingAt(roots, 1));
     }
 
     function proofRoot(bytes32 leaf, uint256 index, bytes32[] memory proof) private pure returns (bytes32 hash) {
@@ -147,32 +153,29 @@ contract StepsTest is Fixture {
     }
 
     function test_openOnlyAgainstAStandingClaimInItsWindow() public {
-        refused(abi.encodeWithSignature("WrongClaim(bytes32,bytes32)", bytes32(0), CLAIMED));
-        openFirst(CLAIMED); // there is no job 0
         post(defaultSpec());
         take();
-        refused(abi.encodeWithSignature("WrongClaim(bytes32,bytes32)", bytes32(0), bytes32(0)));
-        openFirst(0);
+        refused(abi.encodeWithSelector(Jobs.NoSuchClaim.selector, jobId, 0));
+        openFirst(CLAIMED);
         claim(list(CLAIMED));
-        passWindow();
-        refused(abi.encodeWithSignature("WindowClosed(uint64)", market.job(jobId).windowEndS));
-        openFirst(CLAIMED);
-        vm.warp(market.job(jobId).windowEndS - 1);
-        openFirst(CLAIMED);
-        refused(abi.encodeWithSignature("DisputeStands(uint256)", id));
+        uint64 end = standingClaim().windowEndS;
+        vm.warp(end - 1);
+        refused(abi.encodeWithSelector(Docket.WindowClosed.selector, end));
+        openFirst(CLAIMED); // is named a second later
+        vm.warp(end - 2);
         openFirst(CLAIMED);
     }
 
-    function test_openNeedsTheBond() public {
+    function test_announcingNeedsTheBond() public {
         post(defaultSpec());
         take();
         claim(list(CLAIMED));
         vm.prank(challenger);
-        token.approve(address(disputes), 500);
+        token.approve(address(stakes), 500);
         refused(
-            abi.encodeWithSignature("ERC20InsufficientAllowance(address,uint256,uint256)", address(disputes), 500, 501)
+            abi.encodeWithSignature("ERC20InsufficientAllowance(address,uint256,uint256)", address(stakes), 500, 501)
         );
-        openFirst(CLAIMED);
+        announce(challenger, opening(CLAIMED));
     }
 
     // ---- steps -------------------------------------------------------------------------------------------------
