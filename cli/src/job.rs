@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use alloy::primitives::Address;
 use lockstep_commit::{ProgramTree, roots};
 use lockstep_ir::Tensor;
 use lockstep_sdk::{

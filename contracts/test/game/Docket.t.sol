@@ -148,6 +148,7 @@ contract DocketTest is Fixture {
         refused(abi.encodeWithSelector(Docket.WindowClosed.selector, end));
         nameAs(challenger, a, o);
         refused(abi.encodeWithSelector(Docket.ClaimStands.selector, jobId, 0));
+        as_(stranger);
         docket.reclaim(a, o);
         settle();
     }
@@ -246,9 +247,10 @@ contract DocketTest is Fixture {
         vm.expectPartialRevert(Docket.WrongHash.selector);
         docket.activate(waiting, spec, o);
         spec.clockS += 1;
+        o = openingAt(roots, 5);
         as_(stranger);
         vm.expectPartialRevert(Docket.WrongSpecHash.selector);
-        docket.activate(waiting, spec, openingAt(roots, 5));
+        docket.activate(waiting, spec, o);
     }
 
     // ---- the end -----------------------------------------------------------------------------------------------
@@ -264,6 +266,7 @@ contract DocketTest is Fixture {
         Opening memory o = openingAt(roots, 2);
         uint256 announced = announce(rival(3), o);
         refused(abi.encodeWithSelector(Docket.ClaimStands.selector, jobId, 0));
+        as_(stranger);
         docket.reclaim(waits, o);
         runOut(convicts);
         assertStatus(JobStatus.Convicted);
@@ -275,6 +278,7 @@ contract DocketTest is Fixture {
         }
         assertEntry(played, EntryStatus.Refunded);
         refused(abi.encodeWithSelector(Docket.WrongEntry.selector, played, EntryStatus.Refunded));
+        as_(stranger);
         docket.reclaim(played, o);
         assertEq(stakes.heldWei(address(docket)), 0, "no bond left");
     }

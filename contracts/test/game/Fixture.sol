@@ -77,7 +77,7 @@ abstract contract Fixture is Test {
 
     function setUp() public virtual {
         vm.warp(1_000_000);
-        token = new DevToken(4 * PURSE);
+        token = new DevToken(5 * PURSE);
         referee = new RefereeDouble();
         parameters = new Parameters(address(this), defaultValues());
         Deployer deployer = new Deployer(address(token), address(parameters), treasury);

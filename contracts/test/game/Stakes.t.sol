@@ -221,9 +221,9 @@ contract StakesTest is Fixture {
         assertEq(owned.current(), 2);
         assertEq(owned.valuesOf(2).feeBps, 777);
         assertEq(owned.valuesOf(1).feeBps, FEE_BPS, "the first version is what it was");
-        refused(abi.encodeWithSelector(Parameters.UnknownVersion.selector, 3, 2));
+        vm.expectRevert(abi.encodeWithSelector(Parameters.UnknownVersion.selector, 3, 2));
         owned.valuesOf(3);
-        refused(abi.encodeWithSelector(Parameters.UnknownVersion.selector, 0, 2));
+        vm.expectRevert(abi.encodeWithSelector(Parameters.UnknownVersion.selector, 0, 2));
         owned.valuesOf(0);
     }
 
