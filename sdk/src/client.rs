@@ -340,8 +340,8 @@ impl Client {
     /// # Errors
     /// Somebody else was faster, the price is not there yet, or the stake is not covered.
     pub async fn take(&self, job: &Job, spec: &JobSpec, min_price_wei: u128) -> Result<Outcome, Error> {
-        self.be_solver(spec.hardwareClass).await?;
         self.put_up(spec.stakeWei, "the solver's stake").await?;
+        self.be_solver(spec.hardwareClass).await?;
         let call = JobMarket::takeCall { jobId: U256::from(job.id), spec: spec.clone(), minPriceWei: min_price_wei };
         self.chain.send(MARKET, self.deployment.market, call).await
     }

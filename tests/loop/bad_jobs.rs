@@ -185,7 +185,7 @@ fn a_solver_without_tokens_or_gas_says_so_and_lives_on() {
     let mut poor = world.spawn(&with_key("poor"));
     let mut submit = world.submit(&TERMS);
     submit.event(1, "posted");
-    let refusal = poor.event(1, "gave up");
+    let refusal = poor.event(1, "waiting");
     for word in ["holds 0 of the payment token", "the solver's stake", "get more"] {
         assert!(refusal["detail"].as_str().unwrap().contains(word), "`{word}` is not in {refusal}");
     }
