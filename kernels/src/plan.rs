@@ -37,6 +37,9 @@ pub struct Options {
     /// For tests: evaluate scalar programs, where machine code would run.
     #[doc(hidden)]
     pub interpret: bool,
+    /// Make AVX-512 code and simulate it.
+    #[cfg(test)]
+    pub(crate) simulate: bool,
 }
 
 /// One output of a unit.
@@ -98,8 +101,13 @@ impl Plan {
         let isa = options.isa.map_or_else(Isa::detect, Isa::require)?;
         let threads = options.threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
         let micro = Micro::new(isa);
-        let mut compiler =
-            Compiler { micro, target: Target::new(isa).filter(|_| !options.interpret), assembly: Assembly::default() };
+        let target = Target::new(isa).filter(|_| !options.interpret);
+        let mut compiler = Compiler { micro, target, assembly: Assembly::default() };
+        #[cfg(test)]
+        if options.simulate {
+            compiler.target = Some(Target::Avx512);
+            compiler.assembly.simulate = true;
+        }
         let (nodes, peak_bytes) = compiler.schedule(program, singles(program, &vec![true; program.nodes.len()]))?;
         let target = compiler.target;
         let fast = |node: &Node| micro.is_some() && is_gemm(node) || target.is_some() && reads_columns(node);

@@ -46,8 +46,10 @@ impl Worker<'_> {
     /// Evaluates `n` elements from `first` on into `outs`, one slice for each output.
     pub(crate) fn run_map(&mut self, kernel: &MapKernel, first: u64, n: u64, outs: &mut [&mut [u8]]) {
         let mut scratch = std::mem::take(&mut self.scratch);
-        let needed = kernel.streams.len() + kernel.outputs.len();
-        scratch.packed.resize(needed.max(scratch.packed.len()), Reg::ZERO);
+        if kernel.packs() || n < kernel.lanes as u64 || kernel.cut_rows {
+            let needed = kernel.streams.len() + kernel.outputs.len();
+            scratch.packed.resize(needed.max(scratch.packed.len()), Reg::ZERO);
+        }
         scratch.area.resize(kernel.slots.max(scratch.area.len()), [0; 16]);
         let mut done = 0;
         while done < n {
@@ -78,17 +80,24 @@ impl Worker<'_> {
         let Scratch { packed, area, arguments, at } = scratch;
         arguments.clear();
         arguments.extend([n.max(kernel.lanes) as u64, area.as_mut_ptr() as u64]);
-        let (inputs, results) = packed.split_at_mut(kernel.streams.len());
-        for (feed, slot) in kernel.streams.iter().zip(inputs) {
-            let start = self.stream(feed, kernel.lanes, [first, n as u64], at, slot);
+        let slots = kernel.streams.len().min(packed.len());
+        let (inputs, results) = packed.split_at_mut(slots);
+        let mut inputs = inputs.iter_mut();
+        for feed in &kernel.streams {
+            let start = self.stream(feed, kernel.lanes, [first, n as u64], at, inputs.next());
             arguments.push(start as u64);
         }
         // Fewer elements than a register has lanes: computed beside, then copied.
         let short = n < kernel.lanes;
-        for ((out, dtype), beside) in outs.iter_mut().zip(&kernel.outputs).zip(results.iter_mut()) {
-            let slice = &mut out[from * dtype.size()..][..n * dtype.size()];
-            arguments.push(if short { beside.0.as_mut_ptr() as u64 } else { slice.as_mut_ptr() as u64 });
+        if short {
+            arguments.extend(results.iter_mut().take(outs.len()).map(|r| r.0.as_mut_ptr() as u64));
+        } else {
+            let slice = |(out, dtype): (&mut &mut [u8], &DType)| {
+                out[from * dtype.size()..][..n * dtype.size()].as_mut_ptr() as u64
+            };
+            arguments.extend(outs.iter_mut().zip(&kernel.outputs).map(slice));
         }
+        assert!(!arguments.contains(&0), "every stream and output has an address");
         assert_eq!(arguments.len(), 2 + kernel.streams.len() + kernel.outputs.len(), "one slice for each output");
         arguments.extend(kernel.uniforms.iter().map(|feed| u64::from(self.uniform(feed, at))));
         #[allow(unsafe_code, reason = "runs machine code")]
@@ -105,24 +114,31 @@ impl Worker<'_> {
         }
     }
 
-    /// Address of the stream's first element.
-    fn stream(&mut self, feed: &Feed, lanes: usize, [first, n]: [u64; 2], at: &[u64], slot: &mut Reg) -> *const u8 {
+    /// Address of the stream's first element. What is packed or too short goes into `slot`.
+    fn stream(
+        &mut self,
+        feed: &Feed,
+        lanes: usize,
+        [first, n]: [u64; 2],
+        at: &[u64],
+        slot: Option<&mut Reg>,
+    ) -> *const u8 {
         let n = n as usize;
-        match *feed {
-            Feed::Direct(i) => {
-                let place = &self.node.places.operands[i];
-                let (size, index) = (place.dtype.size(), linear(&place.address, at));
-                let bytes = &self.operands[i][index * size..][..n * size];
-                if n >= lanes {
-                    return bytes.as_ptr();
-                }
-                slot.0.as_mut_slice().fill(0);
-                for (d, s) in slot.0.iter_mut().zip(bytes.chunks(4)) {
-                    let mut word = [0; 4];
-                    word[..s.len()].copy_from_slice(s);
-                    *d = u32::from_le_bytes(word);
-                }
+        let mut bytes: &[u8] = &[];
+        if let Feed::Direct(i) = *feed {
+            let place = &self.node.places.operands[i];
+            let (size, index) = (place.dtype.size(), linear(&place.address, at));
+            bytes = &self.operands[i][index * size..][..n * size];
+            if n >= lanes {
+                return bytes.as_ptr();
             }
+        }
+        if *feed == Feed::Folded {
+            return self.regs[ACC as usize].0.as_ptr().cast();
+        }
+        // There is a slot for each stream if any needs one.
+        let Some(slot) = slot else { return std::ptr::null() };
+        match *feed {
             Feed::Packed(i) => self.load(i, &mut slot.0[..n]),
             Feed::Coordinate(d) => {
                 let sizes = &self.node.places.domain;
@@ -132,8 +148,14 @@ impl Worker<'_> {
                 affine(sizes, &unit, 0, first, &mut values[..n]);
                 slot.0[..n].iter_mut().zip(values).for_each(|(x, v)| *x = v as u32);
             }
-            Feed::Folded => return self.regs[ACC as usize].0.as_ptr().cast(),
-            Feed::Same(_) | Feed::SameCoordinate(_) => {}
+            _ => {
+                slot.0[..lanes].fill(0);
+                for (d, s) in slot.0.iter_mut().zip(bytes.chunks(4)) {
+                    let mut word = [0; 4];
+                    word[..s.len()].copy_from_slice(s);
+                    *d = u32::from_le_bytes(word);
+                }
+            }
         }
         slot.0.as_ptr().cast()
     }

@@ -8,6 +8,7 @@ use crate::{access::Address, code::WIDTH, memory::Pattern};
 pub(crate) struct Table {
     /// Linear: element index of each output at fold position 0. Tested: the same per row, `WIDTH` apart.
     pub(crate) outputs: Vec<i64>,
+    size: usize,
     /// Linear: per lane, when lanes differ in their fold position.
     pub(crate) lanes: Vec<i64>,
     pub(crate) pattern: Pattern,
@@ -32,19 +33,26 @@ pub(crate) struct Position {
 
 impl Table {
     pub(crate) fn new(address: &Address) -> Self {
-        let (rows, tested) = match address {
-            Address::Linear { .. } => (1, 0),
-            Address::Tested(rows) => (rows.len(), WIDTH),
+        let size = match address {
+            Address::Linear { .. } => WIDTH,
+            Address::Tested(rows) => rows.len() * WIDTH,
         };
         Self {
-            outputs: vec![0; rows * WIDTH],
+            outputs: Vec::new(),
+            size,
             lanes: Vec::new(),
             pattern: Pattern::Table,
             shift: 0,
-            index: vec![0; tested],
-            inside: vec![0; tested],
+            index: Vec::new(),
+            inside: Vec::new(),
             stamp: 0,
         }
+    }
+
+    /// Where the outputs' places go. Many nodes need none, so there is no room for them before the first time.
+    pub(crate) fn outputs_mut(&mut self) -> &mut [i64] {
+        self.outputs.resize(self.size, 0);
+        &mut self.outputs
     }
 }
 

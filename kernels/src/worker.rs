@@ -34,10 +34,8 @@ pub(crate) struct Worker<'a> {
 
 impl<'a> Worker<'a> {
     pub(crate) fn new(node: &'a Blocks, isa: Isa, operands: &'a [&'a [u8]]) -> Self {
-        let mut regs = vec![Reg::ZERO; node.registers.count as usize];
-        for (&bits, &r) in &node.registers.consts {
-            regs[r as usize] = Reg([bits; WIDTH]);
-        }
+        // Accumulator, successor, second value; the evaluator's others only if it runs.
+        let regs = vec![Reg::ZERO; RHS as usize + 1];
         let tables = node.places.operands.iter().map(|p| Table::new(&p.address)).collect();
         let position = Position::default();
         let active = Reg([1; WIDTH]);
@@ -54,6 +52,17 @@ impl<'a> Worker<'a> {
             outputs: 0,
             sub: 1,
             scratch: Scratch::default(),
+        }
+    }
+
+    /// All registers, with the constants in theirs: before the evaluator runs.
+    fn start_registers(&mut self) {
+        let registers = &self.node.registers;
+        if self.regs.len() < registers.count as usize {
+            self.regs.resize(registers.count as usize, Reg::ZERO);
+            for (&bits, &r) in &registers.consts {
+                self.regs[r as usize] = Reg([bits; WIDTH]);
+            }
         }
     }
 
@@ -101,6 +110,7 @@ impl<'a> Worker<'a> {
         if let Some(map) = &self.node.map {
             return self.run_map(map, first, n as u64, &mut [out]);
         }
+        self.start_registers();
         if (self.first, self.outputs) != (first, n) || self.sub != 1 {
             self.start_outputs(first, n);
             self.start_lanes(1);
@@ -122,6 +132,7 @@ impl<'a> Worker<'a> {
 
     /// The same, with the evaluator.
     pub(crate) fn fold_evaluated(&mut self, fold: &FoldCode, first: u64, n: usize) -> Reg {
+        self.start_registers();
         let mut folded = Reg::ZERO;
         let accumulators = fold.accumulators();
         let together = (WIDTH / accumulators).min(n);
@@ -167,6 +178,7 @@ impl<'a> Worker<'a> {
 
     /// Puts `rhs` into `acc`, block by block.
     pub(crate) fn combine_evaluated(&mut self, fold: &FoldCode, acc: &mut [u32], rhs: &[u32]) {
+        self.start_registers();
         for (acc, rhs) in acc.chunks_mut(WIDTH).zip(rhs.chunks(WIDTH)) {
             let n = acc.len();
             self.regs[ACC as usize].0[..n].copy_from_slice(acc);
@@ -268,10 +280,10 @@ impl<'a> Worker<'a> {
                     table.pattern = self.node.pattern(i, domain, first, outputs);
                     // Simple patterns need only their first entry, unless lanes differ in their fold position.
                     let needed = if table.pattern == Pattern::Table || self.node.fold.is_some() { outputs } else { 1 };
-                    affine(sizes, domain, *base, first, &mut table.outputs[..needed]);
+                    affine(sizes, domain, *base, first, &mut table.outputs_mut()[..needed]);
                 }
                 Address::Tested(rows) => {
-                    for (row, slots) in rows.iter().zip(table.outputs.chunks_exact_mut(WIDTH)) {
+                    for (row, slots) in rows.iter().zip(table.outputs_mut().chunks_exact_mut(WIDTH)) {
                         affine(sizes, &row.domain, row.offset, first, &mut slots[..outputs]);
                     }
                 }
@@ -289,7 +301,8 @@ impl<'a> Worker<'a> {
             let mut unit = vec![0; sizes.len()];
             unit[d] = 1;
             affine(sizes, &unit, 0, self.first, &mut values[..self.outputs]);
-            let reg = &mut self.regs[r as usize].0;
+            // Machine code takes coordinates as streams.
+            let Some(Reg(reg)) = self.regs.get_mut(r as usize) else { continue };
             reg[..self.outputs * sub].iter_mut().enumerate().for_each(|(i, x)| *x = values[i / sub] as u32);
         }
     }

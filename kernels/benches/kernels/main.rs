@@ -2,9 +2,10 @@
 //! `cargo bench -p lockstep-kernels --profile release -- [gemm] [maps] [rows] [--quick]` measures a part.
 #![allow(clippy::unwrap_used, reason = "a failed set-up ends a benchmark")]
 
+mod fused;
 mod gemm;
-mod maps;
 mod peak;
+mod rows;
 
 use lockstep_bench::Record;
 
@@ -20,9 +21,9 @@ fn main() {
         gemm::run(quick, sink);
     }
     if wanted("maps") {
-        maps::run_maps(quick, sink);
+        fused::run(quick, sink);
     }
     if wanted("rows") {
-        maps::run_rows(quick, sink);
+        rows::run(quick, sink);
     }
 }

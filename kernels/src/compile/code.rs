@@ -11,6 +11,9 @@ use crate::Error;
 pub(crate) struct Assembly {
     bytes: Vec<u8>,
     sealed: Arc<OnceLock<Mmap>>,
+    /// Routines are simulated, not run.
+    #[cfg(test)]
+    pub(crate) simulate: bool,
 }
 
 /// Routines start at multiples of this, so that their constants are aligned.
@@ -22,7 +25,12 @@ impl Assembly {
         self.bytes.resize(self.bytes.len().next_multiple_of(ALIGNMENT), 0);
         let at = self.bytes.len() + constants;
         self.bytes.extend_from_slice(routine);
-        Entry { code: Arc::clone(&self.sealed), at }
+        Entry {
+            code: Arc::clone(&self.sealed),
+            at,
+            #[cfg(test)]
+            simulate: self.simulate,
+        }
     }
 
     /// Makes everything that was added executable.
@@ -47,6 +55,8 @@ impl Assembly {
 pub(crate) struct Entry {
     code: Arc<OnceLock<Mmap>>,
     at: usize,
+    #[cfg(test)]
+    simulate: bool,
 }
 
 impl Entry {
@@ -59,6 +69,10 @@ impl Entry {
     #[allow(unsafe_code, reason = "machine code has no safe signature")]
     pub(crate) unsafe fn call(&self, arguments: &mut [u64]) {
         let Some(code) = self.code.get() else { panic!("a plan runs code that was never sealed") };
+        #[cfg(test)]
+        if self.simulate {
+            return super::simulate::run(code, self.at, arguments);
+        }
         let start = code[self.at..].as_ptr();
         // SAFETY: `at` is the first instruction of a routine of this signature in executable memory that lives as long as `self`.
         let routine = unsafe { std::mem::transmute::<*const u8, unsafe extern "sysv64" fn(*mut u64)>(start) };

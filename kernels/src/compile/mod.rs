@@ -21,6 +21,10 @@ mod map;
 mod operate;
 mod ops;
 mod routine;
+#[cfg(test)]
+mod simulate;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use code::Assembly;
 pub(crate) use fold::{FoldKernel, FoldStream, Way, reads_columns, runs_compiled};

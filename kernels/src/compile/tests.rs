@@ -1,0 +1,76 @@
+//! AVX-512 code, simulated, against the reference: the machine that runs these tests need not have it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use lockstep_ir::{
+    DType, Order, Program,
+    build::{NodeBuilder, ProgramBuilder, k, o},
+    eval,
+    expr::{Expr, acc, f, load, rhs},
+    func::tanh,
+};
+
+use crate::{
+    Isa, Options, Plan,
+    testing::{Rng, Size, inputs, program},
+};
+
+fn check(p: &Program, seed: u64) {
+    let (state, data) = inputs(&mut Rng::new(seed), p);
+    let expected = eval::step(p, &state, &data).unwrap();
+    let options = Options { isa: Some(Isa::Portable), simulate: true, ..Options::default() };
+    let plan = Plan::with(p, options).unwrap();
+    let mut node = 0;
+    let traced = plan.trace(&state, &data, |i, out| {
+        assert!(*out == expected.trace[i], "seed {seed}, node {i}\n{p}");
+        node = i + 1;
+        std::ops::ControlFlow::<()>::Continue(())
+    });
+    assert!(traced.is_ok() && node == p.nodes.len());
+    assert!(plan.step(&state, &data).unwrap() == expected.state, "seed {seed}\n{p}");
+}
+
+#[test]
+fn random_programs_in_simulated_avx512() {
+    for seed in 0..250 {
+        check(&program(&mut Rng::new(seed), Size::default()), seed);
+    }
+    for seed in 10_000..10_200 {
+        check(&program(&mut Rng::new(seed), Size { nodes: 8, elements: 40, work: 2_000, fold: 300 }), seed);
+    }
+}
+
+/// More values alive at once than there are registers.
+#[test]
+fn values_are_put_away_and_come_back() {
+    for n in [1, 7, 16, 33, 100] {
+        let mut p = ProgramBuilder::new();
+        let s = p.state(DType::F32, &[n]);
+        let values: Vec<Expr> = (0..40u8).map(|i| (load(0) * f(0.01 * f32::from(i))).sqrt()).collect();
+        let sum = values.iter().fold(f(0.0), |sum, v| sum + v.clone());
+        let all = values.iter().rev().fold(sum, |product, v| product * v.clone() + v.clone());
+        let y = p.node(NodeBuilder::new(DType::F32, &[n]).operand(s.at([o(0)])).finish(all)).unwrap();
+        p.set(&s, &y);
+        let p = p.build().unwrap();
+        check(&p, u64::from(n));
+        let (state, _) = inputs(&mut Rng::new(u64::from(n)), &p);
+        let expected = eval::step(&p, &state, &[]).unwrap().state;
+        assert!(Plan::new(&p).unwrap().step(&state, &[]).unwrap() == expected);
+    }
+}
+
+#[test]
+fn folds_in_simulated_avx512() {
+    for (rows, columns) in [(1, 16), (3, 17), (9, 300), (5, 600), (33, 64)] {
+        let mut p = ProgramBuilder::new();
+        let s = p.state(DType::F32, &[rows]);
+        let x = p.data(DType::F32, &[rows, columns]);
+        let y =
+            p.node(NodeBuilder::new(DType::F32, &[rows, columns]).operand(x.at([o(0), o(1)])).finish(tanh(&load(0))));
+        let y = y.unwrap();
+        let node = NodeBuilder::new(DType::F32, &[rows]).operand(y.at([o(0), k(0)])).operand(s.at([o(0)]));
+        let node = node.fold(&[columns], Order::Lanes, f(0.5), acc() + load(0) * load(1)).combine(acc() + rhs());
+        let y = p.node(node.finish(acc())).unwrap();
+        p.set(&s, &y);
+        check(&p.build().unwrap(), u64::from(columns));
+    }
+}
