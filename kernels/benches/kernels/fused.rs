@@ -122,7 +122,7 @@ pub(crate) fn run(quick: bool, sink: &mut dyn FnMut(Record)) {
             map(n, terms, hand, budget, sink);
         }
     }
-    for n in [8_192, 4_194_304] {
+    for n in [16_384, 4_194_304] {
         adamw(n, budget, sink);
     }
 }
