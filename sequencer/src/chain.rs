@@ -2,8 +2,9 @@
 
 use std::{
     collections::HashSet,
+    path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -13,16 +14,18 @@ use alloy::{
     consensus::{Header, Sealed, constants::EMPTY_WITHDRAWALS},
     primitives::{Address, B256, Bytes, KECCAK256_EMPTY, keccak256},
 };
+use lockstep_derive::{L2Head, Rollup};
 use tokio::sync::{Notify, broadcast};
 
 use crate::{
     config::{ChainKind, NodeConfig},
-    error::{NodeError, PoolError, StoreError},
+    error::{L1Error, NodeError, PoolError, StoreError},
     exec::{
         attributes::{self, Attributes},
         block::{self, ExecuteError, Executed},
         env::{BlockRules, FEE_RECIPIENT},
     },
+    l1::RollupView,
     pool::{Best, Pool, PoolRules, PooledTx},
     store::{AccountChange, NewBlock, Snapshot, StateChanges, Store, StoredReceipt},
 };
@@ -50,6 +53,22 @@ impl From<StoreError> for ProduceError {
     fn from(error: StoreError) -> Self {
         Self::Node(error.into())
     }
+}
+
+impl Head {
+    /// Where a block stands on L1.
+    pub(crate) fn l2_head(&self, rollup: &Rollup, number: u64) -> Result<L2Head, L1Error> {
+        let header = self.snapshot.header(number)?;
+        let header = header.ok_or_else(|| StoreError::Corrupt(format!("block {number} has no header")))?;
+        let first = self.snapshot.transaction(number, 0)?;
+        Ok(rollup.head(&alloy_rlp::encode(header.inner()), first.as_ref())?)
+    }
+}
+
+/// The hash of the first block that a configuration makes. Its genesis time must be set.
+pub(crate) fn genesis_block_hash(config: &NodeConfig) -> Result<B256, NodeError> {
+    let time_s = config.genesis_time_s.ok_or_else(|| NodeError::Config("genesis_time_s is not set".into()))?;
+    Ok(Sealed::new(genesis_header(config, genesis_root(config)?, time_s)).hash())
 }
 
 /// How many new blocks a slow listener may lag behind before it misses some.
@@ -87,6 +106,8 @@ pub(crate) struct Chain {
     pub(crate) arrived: Notify,
     /// Every committed block.
     pub(crate) events: broadcast::Sender<Arc<NewHead>>,
+    /// The rollup that the chain is, if it has an L1.
+    pub(crate) rollup: OnceLock<RollupView>,
     store: Store,
     head: RwLock<Arc<Head>>,
     building: Mutex<()>,
@@ -120,6 +141,7 @@ impl Chain {
             pool: Pool::new(rules),
             arrived: Notify::new(),
             events: broadcast::channel(EVENTS).0,
+            rollup: OnceLock::new(),
             head: RwLock::new(Arc::new(head)),
             building: Mutex::new(()),
             // A chain whose clock was moved goes on where it stopped.
@@ -150,7 +172,7 @@ impl Chain {
 
     /// The rules of the block after `parent` if it were built now.
     pub(crate) fn next_rules(&self, parent: &Sealed<Header>) -> BlockRules {
-        let now_s = now_s().saturating_add(self.clock_ahead_s.load(Ordering::Relaxed));
+        let now_s = self.now_s();
         let least = parent.timestamp + u64::from(self.config.block_time_ms >= 1000);
         BlockRules::after(self.config.chain_id, self.config.kind, parent, now_s.max(least))
     }
@@ -258,13 +280,31 @@ impl Chain {
         Ok(())
     }
 
+    /// From now on L1 says which blocks are safe. Until it has spoken, the first one is.
+    pub(crate) fn begin_labels(&self) -> Result<(), NodeError> {
+        match self.store.labels()? {
+            Some(_) => Ok(()),
+            None => self.set_labels(0, 0),
+        }
+    }
+
+    /// Where the chain is kept.
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.store.path().to_path_buf()
+    }
+
+    /// The chain's clock, in seconds since 1970.
+    pub(crate) fn now_s(&self) -> u64 {
+        now_s().saturating_add(self.clock_ahead_s.load(Ordering::Relaxed))
+    }
+
     /// Notes which blocks L1 holds, and which for good.
     pub(crate) fn set_labels(&self, safe: u64, finalized: u64) -> Result<(), NodeError> {
         let _one = self.building.lock().unwrap_or_else(PoisonError::into_inner);
-        let head = self.head();
-        if (head.safe, head.finalized) == (safe, finalized) {
+        if self.store.labels()? == Some((safe, finalized)) {
             return Ok(());
         }
+        let head = self.head();
         let mut batch = self.store.begin()?;
         batch.put_labels(safe, finalized)?;
         batch.commit()?;

@@ -209,3 +209,84 @@ pub enum NodeError {
     #[error("the node has stopped: {0}")]
     Stopped(String),
 }
+
+/// Why something on L1 failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum L1Error {
+    /// The URL of L1 is none. Fix it.
+    #[error("{url} is no URL of an L1: {cause}")]
+    Url {
+        /// What was given.
+        url: String,
+        /// What is wrong.
+        cause: String,
+    },
+    /// L1 did not answer, or not with what was asked for. Retry, or use another node.
+    #[error("L1: {0}")]
+    Rpc(String),
+    /// A transaction is in a block and failed. Look at why before sending another.
+    #[error("{what}: transaction {hash} failed on L1")]
+    Reverted {
+        /// The transaction.
+        hash: alloy::primitives::TxHash,
+        /// What it was to do.
+        what: String,
+    },
+    /// Somebody else sends with the key. Give every sender its own.
+    #[error("nonce {nonce} of {sender} was used by somebody else: stop whoever shares the key")]
+    NonceTaken {
+        /// Whose nonce.
+        sender: alloy::primitives::Address,
+        /// The nonce.
+        nonce: u64,
+    },
+    /// The key cannot sign. Use another.
+    #[error("the key cannot sign: {0}")]
+    Key(String),
+    /// Data cannot be put into a blob: a bug. Report it.
+    #[error("blob: {0}")]
+    Blob(String),
+    /// A checked-in artifact is damaged. Restore it.
+    #[error("a contract's artifact cannot be read: {0}")]
+    Artifact(String),
+    /// What is being sent could not be written down or read. Free space or repair the disk.
+    #[error("{path}: {cause}")]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: String,
+    },
+    /// Derivation failed.
+    #[error(transparent)]
+    Derive(#[from] lockstep_derive::DeriveError),
+    /// The L2 chain failed.
+    #[error("L2: {0}")]
+    Chain(Arc<NodeError>),
+}
+
+impl L1Error {
+    /// Whether trying again can help.
+    pub(crate) fn may_pass(&self) -> bool {
+        use lockstep_derive::DeriveError;
+        matches!(self, Self::Rpc(_) | Self::NonceTaken { .. } | Self::Reverted { .. })
+            || matches!(self, Self::Derive(DeriveError::Retry(_) | DeriveError::Reset(_)))
+    }
+
+    /// An answer of L1 that is an error.
+    pub(crate) fn rpc(error: impl std::fmt::Display) -> Self {
+        Self::Rpc(error.to_string())
+    }
+}
+
+impl From<NodeError> for L1Error {
+    fn from(error: NodeError) -> Self {
+        Self::Chain(Arc::new(error))
+    }
+}
+
+impl From<StoreError> for L1Error {
+    fn from(error: StoreError) -> Self {
+        NodeError::from(error).into()
+    }
+}

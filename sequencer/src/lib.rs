@@ -73,7 +73,11 @@ mod trie;
 
 pub use config::{ChainKind, GenesisAccount, NodeConfig, PoolLimits, RpcLimits};
 pub use dev::{DEV_ACCOUNTS, DEV_MNEMONIC, dev_accounts};
-pub use error::{NodeError, PoolError, StoreError};
+pub use error::{L1Error, NodeError, PoolError, StoreError};
 pub use exec::attributes::Attributes;
-pub use l1::{DevL1, DevL1Config};
+pub use l1::{
+    BatcherConfig, BatcherStats, BlobSource, DeployConfig, DevL1, DevL1Config, Devnet, DevnetConfig, DevnetRecord,
+    L1Client, L1Deployment, OutputRootProof, Role, RollupConfig, RollupNode, SequencerConfig, SyncStatus, UnsafeBlock,
+    WithdrawalProof, batch_inbox, deploy, rollup_json,
+};
 pub use node::{BlockRef, Node, NodeHandle};

@@ -112,6 +112,11 @@ impl NodeHandle {
         }
     }
 
+    /// How many transactions wait, those behind a nonce gap included.
+    pub fn waiting_transactions(&self) -> usize {
+        self.chain.pool.len()
+    }
+
     /// Moves the chain's clock forward for good, as `evm_increaseTime` does. The next block shows it.
     pub fn advance_clock(&self, seconds: u64) {
         self.chain.advance_clock(seconds);

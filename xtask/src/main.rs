@@ -3,6 +3,7 @@
 mod bench;
 mod contracts;
 mod demo;
+mod op_contracts;
 #[cfg(test)]
 mod tidy;
 
@@ -19,6 +20,8 @@ cargo xtask bench SUITE [--quick] [--json]
                                   --json: one record a line instead
 cargo xtask contracts [build|test|check]
                                   artifacts from the Solidity sources, forge tests, staleness
+cargo xtask op-contracts [build|check]
+                                  the OP Stack's contracts from their npm package
 cargo xtask regen                 every generated file
 cargo xtask demo [ARGS]           lockstep demo";
 
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         Some("lint") => lint(),
         Some("bench") => bench::run(rest),
         Some("contracts") => contracts::run(rest),
+        Some("op-contracts") => op_contracts::run(rest),
         Some("regen") => regen(),
         Some("demo") => demo::run(rest),
         None | Some("help" | "--help" | "-h") => {
@@ -63,6 +67,7 @@ fn test(args: &[String]) -> Result<(), String> {
     cargo(&["test", "--release", "--workspace"], &[])?;
     if Command::new("npm").arg("--version").output().is_ok() {
         contracts::run(&["check".into()])?;
+        op_contracts::run(&["check".into()])?;
         return contracts::run(&["test".into()]);
     }
     let words = "npm is not installed: forge's own tests and the rebuild of the artifacts are left out \

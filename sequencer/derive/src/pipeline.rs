@@ -8,6 +8,7 @@ use kona_derive::{
     EthereumDataSource, FrameQueue, L1Retrieval, OriginProvider, Pipeline, PipelineError, PipelineErrorKind,
     PollingTraversal, ResetSignal, SignalReceiver, StatefulAttributesBuilder, StepResult,
 };
+use kona_genesis::ChainGenesis;
 use kona_protocol::BlockInfo;
 
 use crate::{
@@ -71,7 +72,10 @@ impl<A: L1Source, B: L2Source> Derivation<A, B> {
         let l1 = L1::new(l1);
         let l2 = L2::new(l2, config.clone());
         let source = EthereumDataSource::new_from_parts(l1.clone(), l1.clone(), &config);
-        let traversal = PollingTraversal::new(l1.clone(), config.clone());
+        let mut traversal = PollingTraversal::new(l1.clone(), config.clone());
+        // The stages ask where they stand before they are told where to begin.
+        let ChainGenesis { l1: first, l2_time, .. } = config.genesis;
+        traversal.block = Some(BlockInfo::new(first.hash, first.number, B256::ZERO, l2_time));
         let frames = FrameQueue::new(L1Retrieval::new(traversal, source), config.clone());
         let reader = BoundedReader::new(ChannelProvider::new(config.clone(), frames), config.clone());
         let stream = BatchStream::new(reader, config.clone(), l2.clone());

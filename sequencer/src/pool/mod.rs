@@ -150,6 +150,11 @@ impl Pool {
         Ok((ready, queued))
     }
 
+    /// How many transactions wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().by_hash.len()
+    }
+
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().by_hash.is_empty()

@@ -9,6 +9,7 @@ mod fees;
 mod filters;
 mod handlers;
 mod logs;
+mod optimism;
 mod simulate;
 mod subscribe;
 mod types;
@@ -26,6 +27,7 @@ use tokio::sync::Semaphore;
 use crate::{chain::Chain, error::NodeError};
 use api::{DevApiServer, EthApiServer, InfoApiServer};
 use filters::Filters;
+use optimism::OptimismApiServer;
 use subscribe::PubSubApiServer;
 
 /// What answers requests.
@@ -70,6 +72,7 @@ fn methods(chain: Arc<Chain>) -> Result<RpcModule<()>, NodeError> {
     };
     add(EthApiServer::into_rpc(rpc.clone()).into())?;
     add(InfoApiServer::into_rpc(rpc.clone()).into())?;
+    add(OptimismApiServer::into_rpc(rpc.clone()).into())?;
     add(PubSubApiServer::into_rpc(rpc.clone()).into())?;
     if dev {
         add(DevApiServer::into_rpc(rpc).into())?;

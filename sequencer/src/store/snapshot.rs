@@ -1,6 +1,10 @@
 //! Reading the chain as of one head.
 
-use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::RangeInclusive,
+    sync::Arc,
+};
 
 use alloy::{
     consensus::{Header, Sealed},
@@ -179,6 +183,21 @@ impl State<'_> {
         }
         let value = self.snapshot.storage.get(&slot_key(&address, &slot))?;
         Ok(value.map_or(U256::ZERO, |value| U256::from_be_bytes(*value.value())))
+    }
+
+    /// Every slot of an account that is not zero.
+    pub(crate) fn slots(&self, address: Address) -> Result<Vec<(U256, U256)>, StoreError> {
+        let (first, last) = (slot_key(&address, &U256::ZERO), slot_key(&address, &U256::MAX));
+        let mut slots = BTreeMap::new();
+        for entry in self.snapshot.storage.range::<&[u8; 52]>(&first..=&last)? {
+            let (key, value) = entry?;
+            slots.insert(U256::from_be_slice(&key.value()[20..]), U256::from_be_bytes(*value.value()));
+        }
+        if let Some(past) = &self.past {
+            let changed = past.slots.iter().filter(|((account, _), _)| *account == address);
+            slots.extend(changed.map(|((_, slot), before)| (*slot, *before)));
+        }
+        Ok(slots.into_iter().filter(|(_, value)| !value.is_zero()).collect())
     }
 
     /// Code by its hash.

@@ -1,0 +1,281 @@
+//! Putting blocks on L1.
+//!
+//! ```text
+//!   blocks after the last submitted --> span batch --> brotli --> frames --> L1 transactions, one after another
+//!        ^                                                                          |
+//!        +---- from the safe block, if L1 lost them <--- progress.json <--- receipt +
+//! ```
+
+use std::{path::PathBuf, sync::Arc};
+
+use alloy::primitives::{B256, Bytes};
+use lockstep_derive::{BLOB_DATA_BYTES, BatchBlock, Rollup, compress, frames, span_batch, to_blob};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    driver::SyncStatus,
+    local::Local,
+    send::{Payload, Sender, Sent},
+};
+use crate::{chain::Chain, error::L1Error};
+
+/// Most bytes of calldata in a transaction: nodes take 128 KiB of transaction.
+const CALLDATA_BYTES: usize = 120_000;
+
+/// Blobs in a transaction.
+const BLOBS: usize = 6;
+
+/// Most bytes of L2 transactions in a channel, so that it takes but a few L1 transactions.
+const CHANNEL_BYTES: usize = 900_000;
+
+/// Most blocks in a channel.
+const CHANNEL_BLOCKS: usize = 20_000;
+
+/// How batches travel and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatcherConfig {
+    /// Blobs instead of calldata.
+    pub blobs: bool,
+    /// Seconds of L2 blocks after which they are submitted even if they do not fill a channel.
+    pub max_age_s: u64,
+    /// L1 blocks after which submitted blocks that are still not safe are submitted again.
+    pub resubmit_l1_blocks: u64,
+}
+
+impl Default for BatcherConfig {
+    fn default() -> Self {
+        Self { blobs: false, max_age_s: 6, resubmit_l1_blocks: 30 }
+    }
+}
+
+/// What was submitted so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatcherStats {
+    /// L2 blocks.
+    pub blocks: u64,
+    /// L2 transactions, deposits not counted.
+    pub transactions: u64,
+    /// Their bytes, as they were signed.
+    pub transaction_bytes: u64,
+    /// Bytes of compressed channels.
+    pub channel_bytes: u64,
+    /// Transactions to L1.
+    pub l1_transactions: u64,
+    /// Bytes that they took: calldata, or whole blobs.
+    pub l1_bytes: u64,
+    /// Wei that they cost.
+    pub l1_fees_wei: u128,
+}
+
+/// What must survive a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Progress {
+    /// The newest submitted block.
+    submitted: u64,
+    /// Its hash.
+    submitted_hash: B256,
+    /// The L1 block that holds the end of its channel.
+    l1_block: u64,
+    /// The channel that is being submitted.
+    open: Option<Open>,
+    stats: BatcherStats,
+}
+
+/// A channel that is being submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Open {
+    first: u64,
+    last: u64,
+    last_hash: B256,
+    /// Transactions of it that are in a block.
+    sent: usize,
+    blobs: bool,
+}
+
+/// Submits blocks.
+pub(crate) struct Batcher {
+    chain: Arc<Chain>,
+    local: Local,
+    rollup: Rollup,
+    sender: Sender,
+    config: BatcherConfig,
+    file: PathBuf,
+    progress: Progress,
+}
+
+impl Batcher {
+    /// Goes on where the last one stopped, by `directory`.
+    pub(crate) fn new(
+        chain: Arc<Chain>,
+        rollup: Rollup,
+        sender: Sender,
+        config: BatcherConfig,
+        directory: &std::path::Path,
+    ) -> Result<Self, L1Error> {
+        let file = directory.join("batcher.json");
+        let progress = match std::fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| journal(&file, error.to_string()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Progress::default(),
+            Err(error) => return Err(journal(&file, error.to_string())),
+        };
+        Ok(Self { local: Local(chain.clone()), chain, rollup, sender, config, file, progress })
+    }
+
+    /// What was submitted so far.
+    pub(crate) fn stats(&self) -> BatcherStats {
+        self.progress.stats
+    }
+
+    /// Submits what there is to submit. Returns whether anything was.
+    pub(crate) async fn turn(&mut self, status: &SyncStatus) -> Result<bool, L1Error> {
+        if let Some(sent) = self.sender.resume().await? {
+            self.note(&sent)?;
+        }
+        if let Some(open) = self.progress.open {
+            if self.chain.head().snapshot.hash(open.last)? == Some(open.last_hash) {
+                self.submit(open).await?;
+                return Ok(true);
+            }
+            // Its blocks are gone with an L1 reorganisation.
+            self.progress.open = None;
+        }
+        let head = self.chain.head().header.number;
+        let first = self.after(status)? + 1;
+        if first > head {
+            return Ok(false);
+        }
+        let Some(last) = self.last(first, head)? else { return Ok(false) };
+        let last_hash = self.chain.head().snapshot.hash(last)?.unwrap_or_default();
+        let open = Open { first, last, last_hash, sent: 0, blobs: self.config.blobs };
+        self.progress.open = Some(open);
+        self.save()?;
+        self.submit(open).await?;
+        Ok(true)
+    }
+
+    /// The block after which to submit: the newest submitted one, unless L1 has lost it.
+    fn after(&self, status: &SyncStatus) -> Result<u64, L1Error> {
+        let Progress { submitted, submitted_hash, l1_block, .. } = self.progress;
+        let is_there = self.chain.head().snapshot.hash(submitted)? == Some(submitted_hash);
+        let is_late = status.l1_current.id.number > l1_block + self.config.resubmit_l1_blocks;
+        if submitted > status.safe.number && is_there && !is_late {
+            return Ok(submitted);
+        }
+        if submitted > status.safe.number {
+            tracing::warn!(submitted, safe = status.safe.number, "L1 lost a batch; submitting again");
+        }
+        Ok(status.safe.number)
+    }
+
+    /// The last block of the next channel; `None` if it can wait.
+    fn last(&self, first: u64, head: u64) -> Result<Option<u64>, L1Error> {
+        let snapshot = self.chain.head();
+        let mut bytes = 0;
+        for number in first..=head {
+            bytes += self.local.signed_transactions(number)?.iter().map(|raw| raw.len() + 8).sum::<usize>();
+            if bytes > CHANNEL_BYTES || (number - first + 1) as usize >= CHANNEL_BLOCKS {
+                return Ok(Some(number));
+            }
+        }
+        let time_s = |number| -> Result<u64, L1Error> {
+            Ok(snapshot.snapshot.header(number)?.map_or(0, |header| header.timestamp))
+        };
+        let age_s = time_s(head)?.saturating_sub(time_s(first)?) + self.rollup.block_time_s();
+        Ok((age_s >= self.config.max_age_s).then_some(head))
+    }
+
+    /// Sends what is left of a channel. The same blocks make the same channel, so a restart goes on with it.
+    async fn submit(&mut self, open: Open) -> Result<(), L1Error> {
+        let (rollup, blocks) = (self.rollup.clone(), self.blocks(open)?);
+        let most = if open.blobs { BLOB_DATA_BYTES } else { CALLDATA_BYTES };
+        let (transactions, bytes) = count(&blocks);
+        let pieces = tokio::task::spawn_blocking(move || -> Result<_, L1Error> {
+            let channel = compress(&span_batch(&rollup, &blocks)?);
+            Ok((frames(&channel, most), channel.len()))
+        });
+        let (pieces, channel_bytes) =
+            pieces.await.map_err(|error| L1Error::Rpc(format!("a task failed: {error}")))??;
+        let parts: Vec<&[Bytes]> = pieces.chunks(if open.blobs { BLOBS } else { 1 }).collect();
+        for (index, part) in parts.iter().enumerate().skip(open.sent) {
+            let note = serde_json::json!({
+                "sent": index + 1,
+                "of": parts.len(),
+                "blocks": open.last - open.first + 1,
+                "transactions": transactions,
+                "transaction_bytes": bytes,
+                "channel_bytes": channel_bytes,
+            });
+            let sent = self.sender.send(payload(&self.rollup, part, open.blobs, note)?).await?;
+            self.note(&sent)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a part of the open channel is in a block.
+    fn note(&mut self, sent: &Sent) -> Result<(), L1Error> {
+        let number = |name: &str| sent.note[name].as_u64().unwrap_or_default();
+        let receipt = &sent.receipt;
+        let stats = &mut self.progress.stats;
+        stats.l1_transactions += 1;
+        stats.l1_bytes += sent.bytes as u64;
+        let blob_fee =
+            receipt.blob_gas_price.unwrap_or_default() * u128::from(receipt.blob_gas_used.unwrap_or_default());
+        stats.l1_fees_wei += u128::from(receipt.gas_used) * receipt.effective_gas_price + blob_fee;
+        if let Some(open) = &mut self.progress.open {
+            open.sent = number("sent") as usize;
+            if number("sent") == number("of") {
+                stats.blocks += number("blocks");
+                stats.transactions += number("transactions");
+                stats.transaction_bytes += number("transaction_bytes");
+                stats.channel_bytes += number("channel_bytes");
+                (self.progress.submitted, self.progress.submitted_hash) = (open.last, open.last_hash);
+                self.progress.l1_block = receipt.block_number.unwrap_or_default();
+                tracing::info!(
+                    first = open.first,
+                    last = open.last,
+                    l1_block = self.progress.l1_block,
+                    "submitted blocks"
+                );
+                self.progress.open = None;
+            }
+        }
+        self.save()?;
+        self.sender.done()
+    }
+
+    fn blocks(&self, open: Open) -> Result<Vec<BatchBlock>, L1Error> {
+        let missing = |number: u64| L1Error::Rpc(format!("L2 block {number} is gone"));
+        (open.first..=open.last)
+            .map(|number| {
+                let head = self.local.head_at(&self.rollup, number)?.ok_or_else(|| missing(number))?;
+                Ok(BatchBlock { head, transactions: self.local.signed_transactions(number)? })
+            })
+            .collect()
+    }
+
+    fn save(&self) -> Result<(), L1Error> {
+        let new = self.file.with_extension("new");
+        let bytes = serde_json::to_vec(&self.progress).map_err(|error| journal(&self.file, error.to_string()))?;
+        let written = std::fs::write(&new, bytes).and_then(|()| std::fs::File::open(&new)?.sync_all());
+        written.and_then(|()| std::fs::rename(&new, &self.file)).map_err(|error| journal(&self.file, error.to_string()))
+    }
+}
+
+fn count(blocks: &[BatchBlock]) -> (usize, usize) {
+    let transactions = blocks.iter().flat_map(|block| &block.transactions);
+    transactions.fold((0, 0), |(count, bytes), raw| (count + 1, bytes + raw.len()))
+}
+
+fn payload(rollup: &Rollup, part: &[Bytes], blobs: bool, note: serde_json::Value) -> Result<Payload, L1Error> {
+    let to = rollup.batch_inbox();
+    if !blobs {
+        return Ok(Payload { to, input: part.first().cloned().unwrap_or_default(), blobs: Vec::new(), note });
+    }
+    let too_large = || L1Error::Blob("a frame is larger than a blob".into());
+    let blobs: Result<Vec<Bytes>, _> = part.iter().map(|frame| to_blob(frame).ok_or_else(too_large)).collect();
+    Ok(Payload { to, input: Bytes::new(), blobs: blobs?, note })
+}
+
+fn journal(path: &std::path::Path, cause: String) -> L1Error {
+    L1Error::Journal { path: path.into(), cause }
+}

@@ -1,0 +1,90 @@
+//! Proposing output roots to L1.
+
+use std::sync::Arc;
+
+use alloy::{
+    primitives::{Address, B256, Bytes, U256},
+    providers::{Provider, RootProvider},
+    rpc::types::TransactionRequest,
+    sol,
+    sol_types::SolCall,
+};
+
+use super::{
+    driver::SyncStatus,
+    output::output,
+    send::{Payload, Sender},
+};
+use crate::{chain::Chain, error::L1Error};
+
+sol! {
+    /// The contract that keeps output roots.
+    interface L2OutputOracle {
+        function nextBlockNumber() external view returns (uint256);
+        function proposeL2Output(bytes32 outputRoot, uint256 l2BlockNumber, bytes32 l1BlockHash, uint256 l1BlockNumber)
+            external payable;
+    }
+}
+
+/// Proposes outputs.
+pub(crate) struct Proposer {
+    chain: Arc<Chain>,
+    l1: RootProvider,
+    oracle: Address,
+    sender: Sender,
+}
+
+impl Proposer {
+    pub(crate) fn new(chain: Arc<Chain>, l1: RootProvider, oracle: Address, sender: Sender) -> Self {
+        Self { chain, l1, oracle, sender }
+    }
+
+    /// Proposes the next output if its block is safe. Returns whether one was.
+    pub(crate) async fn turn(&mut self, status: &SyncStatus) -> Result<bool, L1Error> {
+        if let Some(sent) = self.sender.resume().await? {
+            tracing::info!(hash = %sent.receipt.transaction_hash, "found the last proposal of an earlier run");
+            self.sender.done()?;
+        }
+        let next = self.next().await?;
+        if next > status.safe.number {
+            return Ok(false);
+        }
+        let Some(proof) = output(&self.chain.head(), next)? else { return Ok(false) };
+        let origin = status.l1_current.id;
+        let call = L2OutputOracle::proposeL2OutputCall {
+            outputRoot: proof.root(),
+            l2BlockNumber: U256::from(next),
+            // The proposal fails if L1 no longer has the block that made the L2 block safe, as far back as L1 can tell.
+            l1BlockHash: if self.is_recent(origin.number).await? { origin.hash } else { B256::ZERO },
+            l1BlockNumber: U256::from(origin.number),
+        };
+        let payload = Payload {
+            to: self.oracle,
+            input: call.abi_encode().into(),
+            blobs: Vec::new(),
+            note: serde_json::json!({ "l2_block": next }),
+        };
+        let sent = self.sender.send(payload).await?;
+        self.sender.done()?;
+        let hash = sent.receipt.transaction_hash;
+        if !sent.receipt.status() {
+            return Err(L1Error::Reverted { hash, what: format!("the proposal of block {next}") });
+        }
+        tracing::info!(l2_block = next, root = %proof.root(), %hash, "proposed an output");
+        Ok(true)
+    }
+
+    async fn next(&self) -> Result<u64, L1Error> {
+        let call = TransactionRequest::default()
+            .to(self.oracle)
+            .input(Bytes::from(L2OutputOracle::nextBlockNumberCall {}.abi_encode()).into());
+        let answer = self.l1.call(call).await.map_err(L1Error::rpc)?;
+        let next = L2OutputOracle::nextBlockNumberCall::abi_decode_returns(&answer).map_err(L1Error::rpc)?;
+        Ok(next.saturating_to())
+    }
+
+    async fn is_recent(&self, number: u64) -> Result<bool, L1Error> {
+        let newest = self.l1.get_block_number().await.map_err(L1Error::rpc)?;
+        Ok(number < newest && newest - number < 200)
+    }
+}

@@ -1,0 +1,338 @@
+//! Transactions to L1, each paid for once.
+//!
+//! ```text
+//!   payload --> journal: nonce, every version signed so far --> L1 --> receipt --> journal cleared
+//!                   ^                        |
+//!                   +---- dearer version <---+ not in a block after a while
+//! ```
+//!
+//! What is being sent is on disk before it is sent. After a crash the same payload goes on with the same nonce, so that at most one
+//! version of it can ever be in a block.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use alloy::{
+    consensus::{
+        BlobTransactionSidecar, SignableTransaction, TxEip1559, TxEip4844, TxEip4844Variant, TxEip4844WithSidecar,
+        TxEnvelope,
+    },
+    eips::{eip2718::Encodable2718, eip4844::Blob, eip7594::BlobTransactionSidecarVariant},
+    network::TxSignerSync,
+    primitives::{Address, B256, Bytes, TxKind},
+    providers::{Provider, RootProvider},
+    rpc::types::TransactionReceipt,
+    signers::local::PrivateKeySigner,
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::{error::L1Error, pool::blobs::kzg};
+
+/// How often a receipt is asked for.
+const POLL: Duration = Duration::from_millis(250);
+
+/// How long a single transaction of a tool may take to be in a block.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// By how many percent a blob transaction must raise all its fees to be replaced; others need ten.
+const RAISE_PERCENT: u128 = 100;
+
+/// The most a version pays per gas, in wei, whatever L1 asks for.
+const FEE_LIMIT_WEI: u128 = 2_000_000_000_000;
+
+/// What a transaction carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Payload {
+    /// To whom.
+    pub(crate) to: Address,
+    /// Its calldata.
+    pub(crate) input: Bytes,
+    /// Its blobs.
+    pub(crate) blobs: Vec<Bytes>,
+    /// What the sender's owner needs to know when it is in a block.
+    pub(crate) note: serde_json::Value,
+}
+
+/// What is being sent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Journal {
+    nonce: u64,
+    payload: Payload,
+    versions: Vec<Version>,
+}
+
+/// A signed version.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Version {
+    hash: B256,
+    raw: Bytes,
+    fee_cap_wei: u128,
+    tip_wei: u128,
+    blob_fee_cap_wei: u128,
+}
+
+/// What became of a payload.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    /// The receipt.
+    pub(crate) receipt: TransactionReceipt,
+    /// Bytes of L1 data that it took: calldata, and blobs whole.
+    pub(crate) bytes: usize,
+    /// The note of the payload.
+    pub(crate) note: serde_json::Value,
+}
+
+/// The one who sends with a key. There must be no other.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    l1: RootProvider,
+    key: PrivateKeySigner,
+    chain_id: u64,
+    journal: PathBuf,
+    resend_after: Duration,
+}
+
+impl Sender {
+    /// A sender that keeps its journal in `journal`, and makes a dearer version of what is in no block after `resend_after`.
+    pub(crate) async fn new(
+        l1: RootProvider,
+        key: PrivateKeySigner,
+        journal: PathBuf,
+        resend_after: Duration,
+    ) -> Result<Self, L1Error> {
+        let chain_id = l1.get_chain_id().await.map_err(L1Error::rpc)?;
+        Ok(Self { l1, key, chain_id, journal, resend_after })
+    }
+
+    /// Who sends.
+    pub(crate) fn address(&self) -> Address {
+        self.key.address()
+    }
+
+    /// Sends a payload and waits until it is in a block. Call [`Self::done`] once that is noted: until then a restart finds
+    /// the same outcome again.
+    pub(crate) async fn send(&self, payload: Payload) -> Result<Sent, L1Error> {
+        let nonce = self.l1.get_transaction_count(self.address()).await.map_err(L1Error::rpc)?;
+        self.finish(Journal { nonce, payload, versions: Vec::new() }).await
+    }
+
+    /// Finishes what was being sent when the process ended, if anything was.
+    pub(crate) async fn resume(&self) -> Result<Option<Sent>, L1Error> {
+        match read(&self.journal)? {
+            Some(journal) => self.finish(journal).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Forgets what was sent last.
+    pub(crate) fn done(&self) -> Result<(), L1Error> {
+        remove(&self.journal)
+    }
+
+    async fn finish(&self, mut journal: Journal) -> Result<Sent, L1Error> {
+        if journal.versions.is_empty() {
+            self.sign_another(&mut journal).await?;
+        }
+        loop {
+            if let Some(version) = journal.versions.last() {
+                self.broadcast(version).await?;
+            }
+            let deadline = Instant::now() + self.resend_after;
+            while Instant::now() < deadline {
+                if let Some(receipt) = self.receipt(&journal).await? {
+                    let blobs: usize = journal.payload.blobs.iter().map(|blob| blob.len()).sum();
+                    let bytes = journal.payload.input.len() + blobs;
+                    return Ok(Sent { receipt, bytes, note: journal.payload.note });
+                }
+                tokio::time::sleep(POLL).await;
+            }
+            self.sign_another(&mut journal).await?;
+        }
+    }
+
+    async fn receipt(&self, journal: &Journal) -> Result<Option<TransactionReceipt>, L1Error> {
+        for version in journal.versions.iter().rev() {
+            let receipt = self.l1.get_transaction_receipt(version.hash).await.map_err(L1Error::rpc)?;
+            if let Some(receipt) = receipt.filter(|receipt| receipt.block_hash.is_some()) {
+                return Ok(Some(receipt));
+            }
+        }
+        // A nonce that somebody else used means that the key is shared: nothing of the payload can ever be in a block.
+        let next = self.l1.get_transaction_count(self.address()).await.map_err(L1Error::rpc)?;
+        if next > journal.nonce {
+            // The receipt may only be late.
+            for version in &journal.versions {
+                let receipt = self.l1.get_transaction_receipt(version.hash).await.map_err(L1Error::rpc)?;
+                if receipt.is_some() {
+                    return Ok(receipt);
+                }
+            }
+            remove(&self.journal)?;
+            return Err(L1Error::NonceTaken { sender: self.address(), nonce: journal.nonce });
+        }
+        Ok(None)
+    }
+
+    async fn broadcast(&self, version: &Version) -> Result<(), L1Error> {
+        match self.l1.send_raw_transaction(&version.raw).await {
+            Ok(_) => Ok(()),
+            // L1 may know it already, or have it in a block; a transport that fails is another matter.
+            Err(error) if error.as_error_resp().is_some() => {
+                tracing::debug!(%error, hash = %version.hash, "L1 did not take a transaction again");
+                Ok(())
+            }
+            Err(error) => Err(L1Error::rpc(error)),
+        }
+    }
+
+    /// Signs a version, dearer than the one before, and writes it down.
+    async fn sign_another(&self, journal: &mut Journal) -> Result<(), L1Error> {
+        let fees = self.l1.estimate_eip1559_fees().await.map_err(L1Error::rpc)?;
+        let blob_fee = match journal.payload.blobs.is_empty() {
+            true => 0,
+            false => self.l1.get_blob_base_fee().await.map_err(L1Error::rpc)?.max(1) * 2,
+        };
+        let raised = |old: u128| old.saturating_add(old.saturating_mul(RAISE_PERCENT) / 100);
+        let (fee_cap, tip, blob_fee_cap) = match journal.versions.last() {
+            None => (fees.max_fee_per_gas, fees.max_priority_fee_per_gas, blob_fee),
+            Some(old) => (
+                fees.max_fee_per_gas.max(raised(old.fee_cap_wei)),
+                fees.max_priority_fee_per_gas.max(raised(old.tip_wei)),
+                blob_fee.max(raised(old.blob_fee_cap_wei)),
+            ),
+        };
+        if fee_cap > FEE_LIMIT_WEI || blob_fee_cap > FEE_LIMIT_WEI {
+            tracing::warn!(
+                fee_cap,
+                blob_fee_cap,
+                limit = FEE_LIMIT_WEI,
+                "L1 is too dear; waiting for it to be cheaper"
+            );
+            return Ok(());
+        }
+        let version = self.sign(journal, fee_cap, tip.min(fee_cap), blob_fee_cap).await?;
+        if !journal.versions.is_empty() {
+            tracing::info!(nonce = journal.nonce, fee_cap, hash = %version.hash, "raised the fee of a transaction to L1");
+        }
+        journal.versions.push(version);
+        write(&self.journal, journal)
+    }
+
+    async fn sign(
+        &self,
+        journal: &Journal,
+        fee_cap_wei: u128,
+        tip_wei: u128,
+        blob_fee_cap_wei: u128,
+    ) -> Result<Version, L1Error> {
+        let Payload { to, input, blobs, .. } = &journal.payload;
+        let gas_limit = self.gas(journal).await?;
+        let envelope = if blobs.is_empty() {
+            let mut tx = TxEip1559 {
+                chain_id: self.chain_id,
+                nonce: journal.nonce,
+                gas_limit,
+                max_fee_per_gas: fee_cap_wei,
+                max_priority_fee_per_gas: tip_wei,
+                to: TxKind::Call(*to),
+                input: input.clone(),
+                ..TxEip1559::default()
+            };
+            let signature = self.key.sign_transaction_sync(&mut tx).map_err(|error| L1Error::Key(error.to_string()))?;
+            TxEnvelope::from(tx.into_signed(signature))
+        } else {
+            let sidecar = sidecar(blobs)?;
+            let mut tx = TxEip4844 {
+                chain_id: self.chain_id,
+                nonce: journal.nonce,
+                gas_limit,
+                max_fee_per_gas: fee_cap_wei,
+                max_priority_fee_per_gas: tip_wei,
+                to: *to,
+                input: input.clone(),
+                blob_versioned_hashes: sidecar.versioned_hashes().collect(),
+                max_fee_per_blob_gas: blob_fee_cap_wei,
+                ..TxEip4844::default()
+            };
+            let signature = self.key.sign_transaction_sync(&mut tx).map_err(|error| L1Error::Key(error.to_string()))?;
+            let carrying = TxEip4844WithSidecar { tx, sidecar: BlobTransactionSidecarVariant::Eip4844(sidecar) };
+            TxEnvelope::Eip4844(TxEip4844Variant::TxEip4844WithSidecar(carrying).into_signed(signature))
+        };
+        let (hash, raw) = (*envelope.tx_hash(), envelope.encoded_2718().into());
+        Ok(Version { hash, raw, fee_cap_wei, tip_wei, blob_fee_cap_wei })
+    }
+
+    /// Batches run no code, so their gas is known; calls of contracts are estimated.
+    async fn gas(&self, journal: &Journal) -> Result<u64, L1Error> {
+        let Payload { to, input, blobs, .. } = &journal.payload;
+        let code = self.l1.get_code_at(*to).await.map_err(L1Error::rpc)?;
+        if code.is_empty() || !blobs.is_empty() {
+            // EIP-7623 asks for up to 40 gas per byte.
+            return Ok(21_000 + 40 * input.len() as u64);
+        }
+        let call = alloy::rpc::types::TransactionRequest {
+            from: Some(self.address()),
+            to: Some(TxKind::Call(*to)),
+            input: input.clone().into(),
+            ..Default::default()
+        };
+        let estimate = self.l1.estimate_gas(call).await.map_err(L1Error::rpc)?;
+        Ok(estimate + estimate / 4)
+    }
+}
+
+fn sidecar(blobs: &[Bytes]) -> Result<BlobTransactionSidecar, L1Error> {
+    let decode = |blob: &Bytes| Blob::try_from(blob.as_ref()).map_err(|error| L1Error::Blob(error.to_string()));
+    let blobs: Result<Vec<Blob>, _> = blobs.iter().map(decode).collect();
+    BlobTransactionSidecar::try_from_blobs_with_settings(blobs?, kzg())
+        .map_err(|error| L1Error::Blob(error.to_string()))
+}
+
+/// Waits for a transaction to be in a block.
+pub(crate) async fn await_receipt(l1: &RootProvider, hash: B256) -> Result<TransactionReceipt, L1Error> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(receipt) = l1.get_transaction_receipt(hash).await.map_err(L1Error::rpc)? {
+            return Ok(receipt);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Err(L1Error::Rpc(format!("transaction {hash} is in no block after {PATIENCE:?}")))
+}
+
+fn journal_error(path: &Path) -> impl Fn(String) -> L1Error {
+    let path = path.to_path_buf();
+    move |cause| L1Error::Journal { path: path.clone(), cause }
+}
+
+fn read(path: &Path) -> Result<Option<Journal>, L1Error> {
+    let failed = journal_error(path);
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| failed(error.to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+/// Writes the journal so that a crash leaves the old one or the new one.
+fn write(path: &Path, journal: &Journal) -> Result<(), L1Error> {
+    use std::io::Write;
+    let failed = journal_error(path);
+    let new = path.with_extension("new");
+    let bytes = serde_json::to_vec(journal).map_err(|error| failed(error.to_string()))?;
+    let written = std::fs::File::create(&new).and_then(|mut file| {
+        file.write_all(&bytes)?;
+        file.sync_all()
+    });
+    written.and_then(|()| std::fs::rename(&new, path)).map_err(|error| failed(error.to_string()))
+}
+
+fn remove(path: &Path) -> Result<(), L1Error> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(journal_error(path)(error.to_string())),
+        _ => Ok(()),
+    }
+}
