@@ -81,6 +81,29 @@ impl Places {
     }
 }
 
+impl Places {
+    /// Whether a tested operand runs along its last dimension where outputs run along theirs, and stays where it is in all others, so
+    /// that a row of outputs needs one test.
+    pub(crate) fn runs_along(&self, i: usize) -> bool {
+        let inner = |c: &[i64]| c.last().copied().unwrap_or(0);
+        let place = &self.operands[i];
+        let Address::Tested(rows) = &place.address else { return false };
+        let Some((last, others)) = rows.split_last() else { return false };
+        let fixed = |row: &Row| match row.gather {
+            None => true,
+            Some((index, _)) => {
+                matches!(&self.operands[index].address, Address::Linear { domain, .. } if inner(domain) == 0)
+            }
+        };
+        let words = matches!(place.dtype, DType::F32 | DType::I32 | DType::U32);
+        words
+            && place.fixed
+            && rows.iter().all(fixed)
+            && inner(&last.domain) == 1
+            && others.iter().all(|r| inner(&r.domain) == 0)
+    }
+}
+
 fn depends(p: &Place) -> bool {
     match &p.address {
         Address::Linear { fold, .. } => fold.iter().any(|&c| c != 0),

@@ -89,7 +89,8 @@ impl Blocks {
         });
         let coords = registers.coords.iter().filter_map(|(&d, &r)| places.coords[d].map(|d| (r, d))).collect();
         let patterns: Vec<_> = places.operands.iter().map(|p| static_pattern(&p.address, &places.domain)).collect();
-        let irregular = patterns.iter().any(Option::is_none);
+        let runs = (0..places.operands.len()).any(|i| places.runs_along(i));
+        let irregular = runs || patterns.iter().any(Option::is_none);
         let cut_rows = irregular && places.domain.last().is_some_and(|&n| n >= LONG_ROW);
         let per_fold = node.fold.as_ref().map_or(0, |f| node.fold_length() * code_work(&f.body));
         let work = per_fold + code_work(&node.finish);

@@ -1,6 +1,6 @@
 //! Runs compiled maps over the outputs of a node, segment by segment.
 
-use lockstep_ir::DType;
+use lockstep_ir::{DType, Ty};
 
 use crate::{
     access::{Address, affine, digits},
@@ -140,6 +140,7 @@ impl Worker<'_> {
         let Some(slot) = slot else { return std::ptr::null() };
         match *feed {
             Feed::Packed(i) => self.load(i, &mut slot.0[..n]),
+            Feed::Row(i) => return self.row(i, lanes, n, at, slot),
             Feed::Coordinate(d) => {
                 let sizes = &self.node.places.domain;
                 let mut unit = vec![0; sizes.len()];
@@ -158,6 +159,50 @@ impl Worker<'_> {
             }
         }
         slot.0.as_ptr().cast()
+    }
+
+    /// `n` elements from these coordinates on: where they lie, or in `slot` with what is read out of bounds.
+    fn row(&self, i: usize, lanes: usize, n: usize, at: &[u64], slot: &mut Reg) -> *const u8 {
+        let place = &self.node.places.operands[i];
+        let Address::Tested(rows) = &place.address else { return std::ptr::null() };
+        let (mut index, mut first, mut extent, mut inside) = (0i64, 0i64, 1i64, true);
+        for (d, row) in rows.iter().enumerate() {
+            let affine =
+                row.domain.iter().zip(at).fold(row.offset, |sum, (&c, &x)| sum.wrapping_add(c.wrapping_mul(x as i64)));
+            first = affine
+                .wrapping_add(row.gather.map_or(0, |(source, stride)| self.index(source, at).wrapping_mul(stride)));
+            extent = row.extent;
+            if d + 1 < rows.len() {
+                inside &= first >= 0 && first < extent;
+                index = index.wrapping_mul(extent).wrapping_add(first);
+            }
+        }
+        let (low, high) = if inside {
+            (
+                first.saturating_neg().clamp(0, n as i64) as usize,
+                extent.saturating_sub(first).clamp(0, n as i64) as usize,
+            )
+        } else {
+            (0, 0)
+        };
+        let start = index.wrapping_mul(extent).wrapping_add(first);
+        let elements = self.operands[i].as_chunks::<4>().0;
+        if low == 0 && high == n && n >= lanes {
+            return elements[start as usize..][..n].as_ptr().cast();
+        }
+        slot.0[..n.max(lanes)].fill(place.fill);
+        if low < high {
+            let from = &elements[start.wrapping_add(low as i64) as usize..][..high - low];
+            slot.0[low..high].iter_mut().zip(from).for_each(|(d, &e)| *d = u32::from_le_bytes(e));
+        }
+        slot.0.as_ptr().cast()
+    }
+
+    /// The index that this operand holds.
+    fn index(&self, i: usize, at: &[u64]) -> i64 {
+        let place = &self.node.places.operands[i];
+        let value = element(place.dtype, self.operands[i], linear(&place.address, at));
+        if place.dtype.ty() == Ty::U32 { i64::from(value) } else { i64::from(value as i32) }
     }
 
     fn uniform(&self, feed: &Feed, at: &[u64]) -> u32 {

@@ -182,14 +182,21 @@ fn an_optimiser_is_one_loop() {
 /// A lookup that is only read once moves into its reader, with its index.
 #[test]
 fn a_gather_moves_with_its_index() {
+    for width in [1, 24, 128, 129, 300] {
+        lookup(width);
+    }
+}
+
+fn lookup(width: u32) {
     let mut p = ProgramBuilder::new();
-    let s = p.state(DType::F32, &[40, 24]);
-    let table = p.data(DType::F32, &[50, 24]);
+    let s = p.state(DType::F32, &[40, width]);
+    let table = p.data(DType::F32, &[50, width]);
     let index = p.data(DType::U32, &[40]);
-    let node = NodeBuilder::new(DType::F32, &[40, 24]).operand(index.at([o(0)])).operand(table.at([gather(0), o(1)]));
+    let node =
+        NodeBuilder::new(DType::F32, &[40, width]).operand(index.at([o(0)])).operand(table.at([gather(0), o(1)]));
     let found = p.node(node.finish(load(1))).unwrap();
-    let node = NodeBuilder::new(DType::F32, &[40, 24]).operand(s.at([o(0), o(1)])).operand(found.at([o(0), o(1)]));
+    let node = NodeBuilder::new(DType::F32, &[40, width]).operand(s.at([o(0), o(1)])).operand(found.at([o(0), o(1)]));
     let sum = p.node(node.finish(load(0) + load(1))).unwrap();
     p.set(&s, &sum);
-    assert_eq!(check(&p.build().unwrap(), 6), usize::from(Isa::detect().unwrap() != Isa::Portable));
+    assert_eq!(check(&p.build().unwrap(), u64::from(width)), usize::from(Isa::detect().unwrap() != Isa::Portable));
 }

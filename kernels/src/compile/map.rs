@@ -32,6 +32,8 @@ pub(crate) enum Feed {
     Direct(usize),
     /// One element for all outputs of a segment.
     Same(usize),
+    /// Elements that lie one after the other as far as they are in bounds.
+    Row(usize),
     /// Elements that are packed first.
     Packed(usize),
     /// A domain coordinate that differs from output to output.
@@ -73,7 +75,10 @@ pub(crate) struct Shape<'a> {
 
 impl Shape<'_> {
     fn operand(&self, i: usize) -> Feed {
-        let Address::Linear { domain, .. } = &self.places.operands[i].address else { return Feed::Packed(i) };
+        let Address::Linear { domain, .. } = &self.places.operands[i].address else {
+            let along = self.cut_rows && self.places.runs_along(i);
+            return if along { Feed::Row(i) } else { Feed::Packed(i) };
+        };
         let inner = domain.last().copied();
         match (self.patterns[i], inner) {
             (Some(Pattern::Uniform), _) => Feed::Same(i),
@@ -165,7 +170,7 @@ impl MapKernel {
 
     /// Whether something has to be packed, so that segments are short.
     pub(crate) fn packs(&self) -> bool {
-        self.streams.iter().any(|f| matches!(f, Feed::Packed(_) | Feed::Coordinate(_)))
+        self.streams.iter().any(|f| matches!(f, Feed::Packed(_) | Feed::Row(_) | Feed::Coordinate(_)))
     }
 }
 
