@@ -15,6 +15,7 @@ mod job;
 mod node;
 mod output;
 mod party;
+mod rollup;
 mod wallet;
 
 use clap::{Parser, Subcommand};

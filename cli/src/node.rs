@@ -8,7 +8,7 @@ use std::{
 use lockstep_sdk::{chain::Chain, client::Client, deploy, deploy::Deployment, wallet::Wallet};
 use lockstep_sequencer::{DEV_ACCOUNTS, Node, NodeConfig};
 
-use crate::{failure::Failure, output::Output};
+use crate::{failure::Failure, output::Output, rollup};
 
 /// Development account that deploys, and that the treasury's share goes to.
 pub(crate) const DEPLOYER: u32 = 0;
@@ -19,22 +19,52 @@ pub(crate) const DEV_TOKENS_WEI: u128 = 1_000_000 * 1_000_000_000_000_000_000;
 pub(crate) struct Args {
     /// Where the chain is kept; without it, in a temporary directory.
     #[arg(long)]
-    data_dir: Option<PathBuf>,
+    pub(crate) data_dir: Option<PathBuf>,
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1")]
-    host: IpAddr,
+    pub(crate) host: IpAddr,
     /// Port of the JSON-RPC; 0 for any free one.
     #[arg(long, default_value_t = 8545)]
-    port: u16,
+    pub(crate) port: u16,
     /// Milliseconds between blocks.
     #[arg(long, default_value_t = 1000)]
-    block_time_ms: u64,
+    pub(crate) block_time_ms: u64,
     /// Where the contracts' addresses are written; an existing file of this chain is kept.
     #[arg(long, default_value = "deployment.json")]
-    deployment: PathBuf,
+    pub(crate) deployment: PathBuf,
+    /// Start a development L1 too, with the OP Stack's contracts, batches, outputs and withdrawals.
+    #[arg(long)]
+    pub(crate) dev: bool,
+    /// With --dev: port of L1's JSON-RPC; 0 for any free one.
+    #[arg(long, default_value_t = 8544)]
+    pub(crate) l1_port: u16,
+    /// With --dev: port of L1's beacon API, which serves blobs; 0 for any free one.
+    #[arg(long, default_value_t = 8543)]
+    pub(crate) beacon_port: u16,
+    /// With --dev: batches travel in blobs instead of calldata.
+    #[arg(long)]
+    pub(crate) blobs: bool,
+    /// Follow the rollup that a `devnet.json` describes, from L1 alone; it lies in the --data-dir of the one to follow.
+    #[arg(long, conflicts_with = "dev")]
+    pub(crate) follow: Option<PathBuf>,
+    /// With --follow: URL of L1's JSON-RPC.
+    #[arg(long)]
+    pub(crate) l1: Option<String>,
+    /// With --follow: URL of L1's beacon API.
+    #[arg(long)]
+    pub(crate) beacon: Option<String>,
+    /// With --follow: URL of the sequencer, to hear of blocks before L1 holds them.
+    #[arg(long)]
+    pub(crate) sequencer: Option<String>,
 }
 
 pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
+    if let Some(record) = args.follow.clone() {
+        return Box::pin(rollup::follow(args, &record, output)).await;
+    }
+    if args.dev {
+        return Box::pin(rollup::dev(args, output)).await;
+    }
     let mut config = NodeConfig::dev()?;
     config.data_dir = args.data_dir;
     config.listen = SocketAddr::new(args.host, args.port);
@@ -55,7 +85,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
 }
 
 /// The deployment in `file` if its contracts are on this chain, else a new one.
-async fn deployed(url: &str, file: &Path, output: &Output) -> Result<Deployment, Failure> {
+pub(crate) async fn deployed(url: &str, file: &Path, output: &Output) -> Result<Deployment, Failure> {
     if file.exists() {
         let deployment = Deployment::read(file)?;
         let client = Client::connect(url, deployment.clone(), None).await;
