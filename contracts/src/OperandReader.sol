@@ -1,387 +1,208 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Gather, Operand} from "@ir/Program.sol";
-import {ChunkTree} from "./ChunkTree.sol";
+import {ChunkDecoder} from "./ChunkDecoder.sol";
 import {ScalarVm} from "./ScalarVm.sol";
-import {ChunkWitness, IReferee, OperandWitness} from "./interfaces/IReferee.sol";
 
-/// Reads elements of one operand out of the chunks that a witness brings (docs/protocol.md, sections 2.1 and 3).
+/// Reads what one operand gives to a unit (docs/protocol.md, section 2.1): all its values for up to 256 neighbouring `k` at once,
+/// widened, as packed big-endian words of 32 bits.
 ///
-/// `open` proves the witness and puts everything that does not change within the unit into a `Reader`: the coordinates at the
-/// unit's output element, and the coefficients of the fold's factors. If no gather and no bound can matter, the element index
-/// is itself affine in the factors, and `read` computes only that (`linear`); else it works out every coordinate.
+/// `k` moves the innermost fold factor. As long as only that one moves, every coordinate is affine in it: a *run*, of which
+/// one division per dimension and side says what lies inside, and which is then read from chunk to chunk with a fixed step.
+///
+///     fold 3 x 4:  | run | run | run |      run:  fill fill | in bounds, chunk by chunk | fill
 library OperandReader {
-    uint256 internal constant NOT_FOUND = type(uint256).max;
     // Words of a dimension's row before the coefficients.
-    uint256 private constant ROW = 0xa0;
+    uint256 internal constant ROW = 0xa0;
 
     struct Reader {
-        /// Where the frame has the operand's value (0x00).
-        uint256 slot;
-        uint256 dtype; // 0x20
-        /// Bytes of an element, as a power of two (0x40).
-        uint256 shift;
-        /// The chunk used last, and where its data starts in calldata (0x60, 0x80).
-        uint256 lastChunk;
-        uint256 lastData;
-        /// The element index is `index` and one of `steps` per factor (0xa0, 0xc0, 0xe0).
-        bool linear;
-        uint256 index;
-        uint256 steps;
-        /// Addresses of the factors' values in the frame: the first, the end (0x100, 0x120).
-        uint256 factors;
-        uint256 factorsEnd;
-        /// Not linear: per view dimension extent, coordinate where all factors are 0, reader of the gathered value or 0, whether
-        /// that is signed, its stride, one coefficient per factor.
+        /// Per view dimension: extent, coordinate where all factors are 0, reader of the gathered value or 0, whether that is
+        /// signed, its stride, one coefficient per factor.
         uint256 rows;
         uint256 rank;
-        /// Linear, and no factor moves it.
-        bool fixed_;
-        bool skip;
+        /// What is read out of bounds; whether `k` is left out there instead.
         uint256 fill;
-        /// Pairs: chunk index, where its data starts in calldata.
-        uint256 chunks;
-        uint256 chunksEnd;
-        /// Number of the operand, for errors.
-        uint256 operand;
+        bool skip;
+        /// Whether `k` moves it; whether it gathers through one that `k` moves.
+        bool moves;
+        bool gathersMove;
+        /// The values read last.
+        uint256 values;
+        ChunkDecoder.Chunks chunks;
     }
 
     /// What is the same for all operands of a unit.
     struct Place {
         uint256 frame;
-        /// Ranks of domain and fold.
+        /// Number of domain coordinates.
         uint256 coords;
-        uint256 factors;
-        /// The fold's factors, and the part of the fold that the unit runs over.
+        /// The fold's factors, and the innermost that is not 1.
         uint32[] fold;
+        uint256 inner;
+        /// The part of the fold that the unit runs over.
         uint256 firstK;
         uint256 endK;
     }
 
-    /// Opens an operand. The caller has proven `witness.merkleRoot`; here the chunks are.
-    /// @param readers Those of the operands that it gathers through are open.
-    function open(
-        Operand calldata operand,
-        uint256 number,
-        Place memory place,
-        Reader[] memory readers,
-        OperandWitness calldata witness
-    ) internal pure returns (Reader memory reader) {
-        reader.operand = number;
-        reader.slot = place.frame + ScalarVm.OPERANDS + (number << 5);
-        reader.dtype = operand.dtype;
-        reader.shift = sizeShift(operand.dtype);
-        reader.lastChunk = NOT_FOUND;
-        reader.factors = place.frame + ScalarVm.FACTORS;
-        reader.factorsEnd = reader.factors + (place.factors << 5);
-        reader.rank = operand.viewShape.length;
-        reader.skip = operand.skip;
-        reader.fill = operand.fill;
-        uint256 elements = product(operand.shape);
-        if (operand.viewShape.length > 6 || product(operand.viewShape) != elements) {
-            revert IReferee.NotJudgeable("a view has as many elements as its tensor");
+    /// Reads the values for `n` fold positions from `place.firstK` on.
+    /// @return left Bit `i`: the `i`-th position is to be left out.
+    function read(Reader memory reader, Place memory place, uint256 n) internal pure returns (uint256 left) {
+        uint256 out;
+        assembly ("memory-safe") {
+            // every write is a whole word, so the last may reach 28 bytes too far
+            out := mload(0x40)
+            mstore(0x40, add(out, add(shl(2, n), 0x20)))
         }
-        if (operand.access.length != reader.rank * (1 + place.coords + place.factors)) {
-            revert IReferee.NotJudgeable("access has one row per view dimension");
+        reader.values = out;
+        setFactors(place, place.firstK);
+        unchecked {
+            if (!reader.moves) {
+                (uint256 value, bool inside) = one(reader, place);
+                ChunkDecoder.fill(out, value, n);
+                return reader.skip && !inside ? type(uint256).max : 0;
+            }
+            uint256 digit = place.frame + ScalarVm.FACTORS + (place.inner << 5);
+            uint256 done = 0;
+            while (done < n) {
+                uint256 run = reader.gathersMove ? 1 : place.fold[place.inner] - wordAt(digit);
+                if (run > n - done) run = n - done;
+                (uint256 index, uint256 step, uint256 low, uint256 high) = locate(reader, place, run);
+                if (low != 0) ChunkDecoder.fill(out, reader.fill, low);
+                if (low < high) {
+                    ChunkDecoder.copy(reader.chunks, index + low * step, step, high - low, out + (low << 2));
+                }
+                if (high < run) ChunkDecoder.fill(out + (high << 2), reader.fill, run - high);
+                if (reader.skip) left |= ((1 << run) - (1 << high) + (1 << low) - 1) << done;
+                done += run;
+                out += run << 2;
+                advance(place, run);
+            }
         }
-        proveChunks(reader, elements << reader.shift, witness);
-        layRows(reader, operand, place);
-        if (operand.gathers.length != 0) layGathers(reader, operand, readers);
-        else makeLinear(reader, place);
     }
 
     /// Reads the element at the frame's factors, or `fill` out of bounds.
-    function read(Reader memory reader) internal pure returns (uint256) {
-        uint256 index = locate(reader);
-        return index == NOT_FOUND ? reader.fill : fetch(reader, index);
+    function one(Reader memory reader, Place memory place) internal pure returns (uint256 value, bool inside) {
+        (uint256 index,, uint256 low,) = locate(reader, place, 1);
+        inside = low == 0;
+        value = inside ? ChunkDecoder.element(reader.chunks, index) : reader.fill;
     }
 
-    /// The element's row-major index at the frame's factors, or `NOT_FOUND` out of bounds. Dimensions are looked at in order
-    /// and none after the first that is out of bounds, so that a witness needs no chunk of what need not be gathered.
-    function locate(Reader memory reader) internal pure returns (uint256 index) {
-        uint256 row;
-        assembly ("memory-safe") {
-            switch mload(add(reader, 0xa0))
-            case 0 { row := mload(add(reader, 0x140)) }
-            default {
-                index := mload(add(reader, 0xc0))
-                let step := mload(add(reader, 0xe0))
-                let factor := mload(add(reader, 0x100))
-                let end := mload(add(reader, 0x120))
-                for {} lt(factor, end) {
-                    step := add(step, 0x20)
-                    factor := add(factor, 0x20)
-                } { index := add(index, mul(mload(step), mload(factor))) }
+    /// Puts the frame's factors at fold position `k`: row-major, the last fastest.
+    function setFactors(Place memory place, uint256 k) internal pure {
+        unchecked {
+            for (uint256 f = place.fold.length; f > 0; --f) {
+                uint256 factor = place.fold[f - 1];
+                putWord(place.frame + ScalarVm.FACTORS + ((f - 1) << 5), k % factor);
+                k /= factor;
             }
         }
-        if (row != 0) index = locateByRows(reader, row);
     }
 
-    function locateByRows(Reader memory reader, uint256 row) private pure returns (uint256 index) {
-        uint256 factors = reader.factors;
-        uint256 end = reader.factorsEnd;
+    /// The next `k`.
+    function advanceOne(Place memory place) internal pure {
+        advance(place, 1);
+    }
+
+    /// Moves the innermost factor by `n`, up to its end at most, and carries.
+    function advance(Place memory place, uint256 n) private pure {
+        uint32[] memory fold = place.fold;
+        uint256 digit = place.frame + ScalarVm.FACTORS;
+        assembly ("memory-safe") {
+            let f := mload(add(place, 0x60))
+            // plain: digit[f] += n; while digit[f] == fold[f] and f > 0: digit[f] = 0, --f, digit[f] += 1
+            for {} 1 {} {
+                let at := add(digit, shl(5, f))
+                let value := add(mload(at), n)
+                if lt(value, mload(add(fold, add(shl(5, f), 0x20)))) {
+                    mstore(at, value)
+                    break
+                }
+                mstore(at, 0)
+                if iszero(f) { break }
+                f := sub(f, 1)
+                n := 1
+            }
+        }
+    }
+
+    /// The element's row-major index at the frame's factors, how it moves with the innermost one, and the part of the next
+    /// `run` positions that lies in bounds; `low` and `high` are `run` if none does.
+    function locate(Reader memory reader, Place memory place, uint256 run)
+        private
+        pure
+        returns (uint256 index, uint256 step, uint256 low, uint256 high)
+    {
+        high = run;
+        uint256 row = reader.rows;
+        uint256 slots = slotsOf(place) << 5;
         unchecked {
             for (uint256 d = reader.rank; d > 0; --d) {
                 uint256 coordinate = wordAt(row + 0x20);
-                if (wordAt(row + 0x40) != 0) coordinate += gathered(reader, row);
+                if (wordAt(row + 0x40) != 0) coordinate += gathered(reader, place, row);
                 uint256 extent = wordAt(row);
+                uint256 by = wordAt(row + ROW + (place.inner << 5));
+                uint256 digit = place.frame + ScalarVm.FACTORS;
                 assembly ("memory-safe") {
                     row := add(row, ROW)
-                    for { let factor := factors } lt(factor, end) { factor := add(factor, 0x20) } {
-                        coordinate := add(coordinate, mul(mload(row), mload(factor)))
+                    for { let end := add(row, slots) } lt(row, end) {
                         row := add(row, 0x20)
-                    }
+                        digit := add(digit, 0x20)
+                    } { coordinate := add(coordinate, mul(mload(row), mload(digit))) }
                 }
-                // below zero is far above every extent
-                if (coordinate >= extent) return NOT_FOUND;
                 index = index * extent + coordinate;
+                step = step * extent + by;
+                // below zero is far above every extent; with both ends inside, all is
+                if (coordinate >= extent || coordinate + by * (run - 1) >= extent) {
+                    (low, high) = clip(coordinate, by, extent, low, high);
+                }
             }
+        }
+        if (low >= high) (low, high) = (run, run);
+    }
+
+    /// Cuts `low..high` down to the `j` with `0 <= coordinate + by * j < extent`.
+    function clip(uint256 coordinate, uint256 by, uint256 extent, uint256 low, uint256 high)
+        private
+        pure
+        returns (uint256, uint256)
+    {
+        unchecked {
+            // backwards is forwards seen from the other end
+            if (int256(by) < 0) (coordinate, by) = (extent - 1 - coordinate, 0 - by);
+            // no `j`, for it stays outside or starts behind the end
+            if (by == 0 || int256(coordinate) >= int256(extent)) return (high, high);
+            if (int256(coordinate) < 0) {
+                uint256 first = (by - 1 - coordinate) / by;
+                if (first > low) low = first;
+            }
+            uint256 end = (extent - 1 - coordinate) / by + 1;
+            return (low, end < high ? end : high);
         }
     }
 
     /// What a row's gather adds to its coordinate. `through` is only a variable to hold the other reader.
-    function gathered(Reader memory through, uint256 row) private pure returns (uint256 value) {
+    function gathered(Reader memory through, Place memory place, uint256 row) private pure returns (uint256 value) {
         assembly ("memory-safe") {
             through := mload(add(row, 0x40))
         }
-        value = read(through);
+        (value,) = one(through, place);
         assembly ("memory-safe") {
             if mload(add(row, 0x60)) { value := signextend(3, value) }
             value := mul(value, mload(add(row, 0x80)))
         }
     }
 
-    /// The element at `index` of the tensor, widened.
-    function fetch(Reader memory reader, uint256 index) internal pure returns (uint256 value) {
-        uint256 dtype;
-        assembly ("memory-safe") {
-            index := shl(mload(add(reader, 0x40)), index)
-            value := eq(shr(10, index), mload(add(reader, 0x60)))
-            dtype := mload(add(reader, 0x20))
-        }
-        if (value == 0) find(reader, index >> 10);
-        assembly ("memory-safe") {
-            value := calldataload(add(mload(add(reader, 0x80)), and(index, 1023)))
-            switch lt(dtype, 3)
-            case 1 {
-                // The four bytes turned around. Plain: b0 | b1 << 8 | b2 << 16 | b3 << 24. Here: four shifted copies, in each of
-                // which one byte stands at its new place modulo 40 bits; the remainder gathers them.
-                value := mod(
-                    and(
-                        mul(shr(224, value), 0x0100000000000000010000000000010000000000000100),
-                        0xff0000000000000000ff00000000000000ff0000000000ff0000
-                    ),
-                    0xffffffffff
-                )
-            }
-            default {
-                switch dtype
-                case 3 { value := and(signextend(0, byte(0, value)), 0xffffffff) }
-                // bf16
-                default { value := or(shl(16, byte(0, value)), shl(24, byte(1, value))) }
-            }
-            // integers pass; a NaN becomes the one NaN
-            if gt(and(value, 0x7fffffff), 0x7f800000) {
-                if iszero(and(dtype, 3)) { value := 0x7fc00000 }
-            }
-        }
+    /// Coefficients per row: one even without a fold, so that there always is an innermost one.
+    function slotsOf(Place memory place) internal pure returns (uint256 slots) {
+        slots = place.fold.length;
+        if (slots == 0) slots = 1;
     }
 
-    /// For a linear reader under one factor: how far apart elements of neighbouring `k` lie, in bytes, wrapping.
-    function stepOf(Reader memory reader) internal pure returns (uint256) {
-        return wordAt(reader.steps) << reader.shift;
-    }
-
-    /// The same reader: where the element at `k` starts in calldata.
-    function placeAt(Reader memory reader, uint256 k) internal pure returns (uint256) {
+    /// Bytes of a row.
+    function rowBytes(Place memory place) internal pure returns (uint256) {
         unchecked {
-            uint256 offset = (reader.index + k * wordAt(reader.steps)) << reader.shift;
-            if (offset >> 10 != reader.lastChunk) find(reader, offset >> 10);
-            return reader.lastData + (offset & 1023);
+            return ROW + (slotsOf(place) << 5);
         }
-    }
-
-    /// The same reader: how many elements from the one at `k` on lie in one chunk, at most `end - k`.
-    function stretch(Reader memory reader, uint256 k, uint256 end) internal pure returns (uint256 n) {
-        unchecked {
-            uint256 offset = (reader.index + k * wordAt(reader.steps)) << reader.shift;
-            uint256 step = stepOf(reader);
-            n = end - k;
-            uint256 most = n;
-            if (int256(step) > 0) most = (1023 - (offset & 1023)) / step + 1;
-            else if (step != 0) most = (offset & 1023) / (0 - step) + 1;
-            if (most < n) n = most;
-        }
-    }
-
-    /// Bytes of an element as a power of two.
-    function sizeShift(uint256 dtype) internal pure returns (uint256) {
-        if (dtype < 3) return 2;
-        if (dtype == 3) return 0;
-        if (dtype == 4) return 1;
-        revert IReferee.NotJudgeable("unknown element type");
-    }
-
-    /// Elements of a shape of rank 0 to 6.
-    function product(uint32[] calldata shape) internal pure returns (uint256 n) {
-        if (shape.length > 6) revert IReferee.NotJudgeable("rank above 6");
-        n = 1;
-        unchecked {
-            for (uint256 i = 0; i < shape.length; ++i) {
-                n *= shape[i];
-            }
-        }
-    }
-
-    // -------------------------------------------------------------------------------------------------- opening
-
-    function proveChunks(Reader memory reader, uint256 tensorBytes, OperandWitness calldata witness) private pure {
-        uint256 n = witness.chunks.length;
-        uint256 leaves = ChunkTree.chunkCount(tensorBytes);
-        uint256 depth = ChunkTree.depth(leaves);
-        uint256 pair;
-        assembly ("memory-safe") {
-            pair := mload(0x40)
-            mstore(0x40, add(pair, shl(6, n)))
-        }
-        reader.chunks = pair;
-        reader.chunksEnd = pair + (n << 6);
-        for (uint256 i = 0; i < n; ++i) {
-            ChunkWitness calldata chunk = witness.chunks[i];
-            uint256 index = chunk.index;
-            bytes calldata data = chunk.data;
-            if (index >= leaves || chunk.proof.length != depth) {
-                revert IReferee.WrongChunkProof(reader.operand, chunk.index);
-            }
-            bytes32 leaf = ChunkTree.chunkLeaf(data, ChunkTree.chunkBytes(tensorBytes, index));
-            if (!ChunkTree.verify(witness.merkleRoot, depth, index, leaf, chunk.proof)) {
-                revert IReferee.WrongChunkProof(reader.operand, chunk.index);
-            }
-            assembly ("memory-safe") {
-                mstore(pair, index)
-                mstore(add(pair, 0x20), data.offset)
-                pair := add(pair, 0x40)
-            }
-        }
-    }
-
-    /// Folds offset and domain coordinates into one number per view dimension.
-    function layRows(Reader memory reader, Operand calldata operand, Place memory place) private pure {
-        uint256 factors = place.factors;
-        uint256 coords = place.coords;
-        uint256 values = place.frame + ScalarVm.COORDS;
-        uint256 row;
-        uint256 bytes_ = reader.rank * (ROW + (factors << 5));
-        assembly ("memory-safe") {
-            row := mload(0x40)
-            calldatacopy(row, calldatasize(), bytes_)
-            mstore(0x40, add(row, bytes_))
-        }
-        reader.rows = row;
-        int64[] calldata access = operand.access;
-        unchecked {
-            uint256 next = 0;
-            for (uint256 d = 0; d < reader.rank; ++d) {
-                int256 base = access[next++];
-                for (uint256 c = 0; c < coords; ++c) {
-                    base += int256(access[next++]) * int256(wordAt(values + (c << 5)));
-                }
-                putWord(row, operand.viewShape[d]);
-                putWord(row + 0x20, uint256(base));
-                row += ROW;
-                for (uint256 f = 0; f < factors; ++f) {
-                    putWord(row, uint256(int256(access[next++])));
-                    row += 0x20;
-                }
-            }
-        }
-    }
-
-    function layGathers(Reader memory reader, Operand calldata operand, Reader[] memory readers) private pure {
-        for (uint256 i = 0; i < operand.gathers.length; ++i) {
-            Gather calldata gather = operand.gathers[i];
-            if (gather.dim >= reader.rank) revert IReferee.NotJudgeable("a gather names a view dimension");
-            Reader memory through = readers[gather.operand];
-            if (through.dtype == 0 || through.dtype > 3 || through.skip) {
-                revert IReferee.NotJudgeable("a gather goes through integers that do not skip");
-            }
-            uint256 row = reader.rows + gather.dim * (ROW + reader.factorsEnd - reader.factors);
-            if (wordAt(row + 0x40) != 0) revert IReferee.NotJudgeable("one gather per dimension");
-            uint256 address_;
-            assembly ("memory-safe") {
-                address_ := through
-            }
-            putWord(row + 0x40, address_);
-            putWord(row + 0x60, through.dtype == 2 ? 0 : 1);
-            putWord(row + 0x80, uint256(int256(gather.stride)));
-        }
-    }
-
-    /// Makes the reader linear if every coordinate stays inside for the whole unit.
-    function makeLinear(Reader memory reader, Place memory place) private pure {
-        uint256 factors = place.factors;
-        uint256 steps;
-        assembly ("memory-safe") {
-            steps := mload(0x40)
-            calldatacopy(steps, calldatasize(), shl(5, factors))
-            mstore(0x40, add(steps, shl(5, factors)))
-        }
-        uint256 index = 0;
-        bool moves = false;
-        uint256 row = reader.rows;
-        unchecked {
-            for (uint256 d = reader.rank; d > 0; --d) {
-                uint256 extent = wordAt(row);
-                int256 low = int256(wordAt(row + 0x20));
-                int256 high = low;
-                index = index * extent + uint256(low);
-                row += ROW;
-                for (uint256 f = 0; f < factors; ++f) {
-                    int256 coefficient = int256(wordAt(row));
-                    putWord(steps + (f << 5), wordAt(steps + (f << 5)) * extent + uint256(coefficient));
-                    if (coefficient != 0) moves = true;
-                    (int256 from, int256 to) = span(place, f, coefficient);
-                    low += from;
-                    high += to;
-                    row += 0x20;
-                }
-                if (low < 0 || high >= int256(extent)) return;
-            }
-        }
-        reader.linear = true;
-        reader.fixed_ = !moves;
-        reader.index = index;
-        reader.steps = steps;
-    }
-
-    /// Least and greatest of `coefficient` times factor `f` within the unit: with one factor it is k itself; with more, each
-    /// is taken to run over its whole range.
-    function span(Place memory place, uint256 f, int256 coefficient) private pure returns (int256 low, int256 high) {
-        unchecked {
-            bool whole = place.factors != 1;
-            low = whole ? int256(0) : coefficient * int256(place.firstK);
-            high = coefficient * int256(whole ? uint256(place.fold[f]) - 1 : place.endK - 1);
-        }
-        if (coefficient < 0) (low, high) = (high, low);
-    }
-
-    function find(Reader memory reader, uint256 chunk) private pure {
-        uint256 pair = reader.chunks;
-        uint256 end = reader.chunksEnd;
-        uint256 data;
-        assembly ("memory-safe") {
-            for {} lt(pair, end) { pair := add(pair, 0x40) } {
-                if eq(mload(pair), chunk) {
-                    data := mload(add(pair, 0x20))
-                    break
-                }
-            }
-        }
-        // no data starts at offset 0 of calldata
-        if (data == 0) revert IReferee.MissingChunk(reader.operand, uint64(chunk));
-        reader.lastChunk = chunk;
-        reader.lastData = data;
     }
 
     function wordAt(uint256 address_) private pure returns (uint256 value) {

@@ -58,6 +58,8 @@ library ScalarVm {
         uint256 result;
         /// Bit `i`: operand `i` is loaded.
         uint256 loads;
+        /// Whether it uses the fold position.
+        bool position;
     }
 
     /// A new frame, all zeros.
@@ -103,6 +105,7 @@ library ScalarVm {
                 } else if (op <= Op.KF) {
                     last = inputAddress(inputs, frame, i, word);
                     if (op == Op.LOAD) program.loads |= 1 << ((word >> 32) & 0xffff);
+                    else if (op >= Op.K) program.position = true;
                 } else {
                     last = argument(addresses, i, (word >> 32) & 0xffff);
                     uint256 handler = op < OPS ? wordAt(table + (op << 5)) : 0;
@@ -156,18 +159,23 @@ library ScalarVm {
         }
     }
 
-    /// Whether the program is one step of `op`, and the addresses of its arguments.
-    function only(Program memory program, uint256 table, uint256 op)
+    /// The handler of step `i` and the addresses of its arguments.
+    function stepAt(Program memory program, uint256 i)
         internal
         pure
-        returns (bool yes, uint256 a, uint256 b, uint256 c)
+        returns (uint256 handler, uint256 a, uint256 b, uint256 c)
     {
         unchecked {
-            uint256 step = program.start;
-            if (program.end != step + 64 || program.result != step + 32) return (false, 0, 0, 0);
-            uint256 word = wordAt(step);
-            yes = word & MASK == wordAt(table + (op << 5));
-            (a, b, c) = (word >> 224, (word >> 192) & MASK, (word >> 160) & MASK);
+            uint256 word = wordAt(program.start + (i << 6));
+            return (word & MASK, word >> 224, (word >> 192) & MASK, (word >> 160) & MASK);
+        }
+    }
+
+    /// Whether the program's result is its step `i`, the last.
+    function endsAt(Program memory program, uint256 i) internal pure returns (bool) {
+        unchecked {
+            uint256 step = program.start + (i << 6);
+            return program.end == step + 64 && program.result == step + 32;
         }
     }
 

@@ -367,7 +367,7 @@ contract RefereeTest is Test {
     function test_padding_bytes_are_not_taken_from_the_witness() public {
         (bytes memory node, Inputs memory roots, OperandWitness[] memory w) = (abi.encode(dot(10)), inputs(), witness());
         w[0].chunks[0].data = bytes.concat(w[0].chunks[0].data, hex"00");
-        vm.expectRevert(abi.encodeWithSelector(ChunkTree.WrongChunkLength.selector, 49, 48));
+        vm.expectRevert(abi.encodeWithSelector(IReferee.WrongChunkLength.selector, 0, 0, 49, 48));
         referee.recompute(node, roots, Unit(0, 0, 0), "", w);
     }
 

@@ -41,6 +41,8 @@ struct Unit {
 interface IReferee {
     error WrongOperandRoot(uint256 operand);
     error WrongChunkProof(uint256 operand, uint64 chunk);
+    /// A chunk of more or fewer bytes than the tensor has there.
+    error WrongChunkLength(uint256 operand, uint64 chunk, uint256 length, uint256 expected);
     error MissingChunk(uint256 operand, uint64 chunk);
     error NotJudgeable(string rule);
 

@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use alloy_primitives::Bytes;
 use lockstep_commit::{TensorTree, Tree, roots, tensor};
 use lockstep_contracts::Referee::{ChunkWitness, Inputs, OperandWitness, Unit, recomputeCall};
-use lockstep_ir::{
-    Node, Program, Source, Tensor,
-    eval::{self, Recorder},
-};
+use lockstep_dispute::{UnitKind, reads::reads, referee};
+use lockstep_ir::{Node, Program, Source, Tensor, eval};
 
 /// A step with every tensor around it, hashed.
 pub(crate) struct Step {
@@ -44,27 +42,31 @@ impl Step {
         node.operands.iter().map(|op| eval::resolve(op.source, &self.state, &self.data, &self.trace)).collect()
     }
 
-    /// The reference's value of a unit, and the call that makes the referee compute it: with exactly the chunks read.
+    /// The reference's value of a unit, and the call that makes the referee compute it, with the witness that a judge brings.
     pub(crate) fn unit(&self, index: usize, element: u64, unit: &eval::Unit) -> (u32, recomputeCall) {
         let node = &self.program.nodes[index];
         let tensors = self.tensors(node);
-        let mut recorder = Recorder::new(node, tensors.as_slice());
-        let expected = eval::unit(node, &mut recorder, element, unit);
+        let expected = eval::unit(node, &mut tensors.as_slice(), element, unit);
+        let (unit_kind, block_index) = match unit {
+            eval::Unit::Element => (UnitKind::Element, 0),
+            eval::Unit::Leaf(block) => (UnitKind::Leaf, *block),
+            eval::Unit::Combine(_) => (UnitKind::Combine, 0),
+            eval::Unit::Top(_) => (UnitKind::Top, 0),
+        };
+        let read = reads(node, &referee::Unit { kind: unit_kind, element, block_index }, tensors.as_slice());
         let mut chunks: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
-        recorder.chunks.iter().for_each(|&(operand, chunk)| chunks.entry(operand).or_default().push(chunk));
+        read.chunks.iter().for_each(|&(operand, chunk)| chunks.entry(operand).or_default().push(chunk));
         let witness = node.operands.iter().zip(&tensors).enumerate().map(|(i, (operand, tensor))| {
             chunks.get(&i).map_or_else(nothing, |chunks| self.prove(operand.source, tensor, chunks))
         });
-        let (kind, block, values): (u8, u64, &[u32]) = match unit {
-            eval::Unit::Element => (0, 0, &[]),
-            eval::Unit::Leaf(block) => (1, *block, &[]),
-            eval::Unit::Combine(values) => (2, 0, values),
-            eval::Unit::Top(values) => (3, 0, values),
+        let values: &[u32] = match unit {
+            eval::Unit::Combine(values) | eval::Unit::Top(values) => values,
+            _ => &[],
         };
         let call = recomputeCall {
             node: node.encode().into(),
             inputs: self.inputs(),
-            unit: Unit { kind, element, blockIndex: block },
+            unit: Unit { kind: unit_kind as u8, element, blockIndex: block_index },
             values: values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>().into(),
             witness: witness.collect(),
         };
