@@ -114,11 +114,16 @@ library ChunkTree {
         if (depth_ > MAX_DEPTH) revert TooDeep(depth_);
         if (proof.length != depth_) revert WrongProofLength(proof.length, depth_);
         if (index >> depth_ != 0) revert IndexOutOfTree(index, depth_);
-        hash = leaf;
-        unchecked {
-            for (uint256 i = 0; i < depth_; ++i) {
-                bytes32 sibling = proof[i];
-                hash = (index >> i) & 1 == 0 ? pair(hash, sibling) : pair(sibling, hash);
+        // plain: hash = leaf; for (i) hash = bit i of index == 0 ? pair(hash, proof[i]) : pair(proof[i], hash);
+        assembly ("memory-safe") {
+            hash := leaf
+            let at := proof.offset
+            for { let end := add(at, shl(5, proof.length)) } lt(at, end) { at := add(at, 0x20) } {
+                let side := shl(5, and(index, 1))
+                mstore(side, hash)
+                mstore(xor(side, 0x20), calldataload(at))
+                hash := keccak256(0x00, 0x40)
+                index := shr(1, index)
             }
         }
     }

@@ -7,11 +7,11 @@ import {Float32} from "./Float32.sol";
 /// of. The same result as `Float32.fma` term by term, at less than half of its price.
 ///
 /// `prepare` takes eight pairs of values at a time apart into three rows of 32-bit words: the signed significand of `a` (with the sign
-/// of the product), the significand of `b`, and the sum of the exponents, which is 0 unless both are normal.
+/// of the product), the significand of `b`, and the sum of the exponents, which is 0 unless both are finite.
 ///
 /// `fold` keeps the accumulator unpacked in a frame of 256 bits, `sum * 2^(base - 300)`, where its leading bit stands near bit 150,
 /// so that a product comes in with one shift and nothing is lost, and one look into a table says where the sum's leading bit is
-/// and so where to round. Whatever does not fit - an operand that is not normal, a product too far away, a leading bit that has
+/// and so where to round. Whatever does not fit - an operand that is not finite, a product too far away, a leading bit that has
 /// moved by more than two places, an accumulator at the ends of the range - goes through `Float32.fma`, which sets up a new frame.
 library DotChain {
     /// No exponent reaches it: nothing fits the frame.
@@ -19,10 +19,9 @@ library DotChain {
     /// Entry `i` is where the leading bit of a sum stands, less 23, for the sum's bits from 148 on being `i`; 0 where that is too far.
     uint256 private constant PLACES = 0x007d7e7e7f7f7f7f808080808080808081818181818181818181818181818181;
 
-    /// Eight times: all bits but the sign; the hidden bit; the exponent but its lowest bit; one; a byte; the fraction.
+    /// Eight times: all bits but the sign; the hidden bit; one; a byte; the fraction.
     uint256 private constant MAGNITUDE = 0x7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff7fffffff;
     uint256 private constant HIDDEN = 0x0080000000800000008000000080000000800000008000000080000000800000;
-    uint256 private constant EXPONENT = 0x7f0000007f0000007f0000007f0000007f0000007f0000007f0000007f000000;
     uint256 private constant ONE = 0x0000000100000001000000010000000100000001000000010000000100000001;
     uint256 private constant BYTE = 0x000000ff000000ff000000ff000000ff000000ff000000ff000000ff000000ff;
     uint256 private constant FRACTION = 0x007fffff007fffff007fffff007fffff007fffff007fffff007fffff007fffff;
@@ -45,27 +44,39 @@ library DotChain {
             row := mload(0x40)
             mstore(0x40, add(row, 0xc20))
         }
+        takeApart(a, b, row, row + (n << 2));
         terms.rows = row;
         terms.end = row + (n << 2);
         terms.a = a;
         terms.b = b;
         terms.left = left;
+    }
+
+    function takeApart(uint256 a, uint256 b, uint256 row, uint256 end) private pure {
         assembly ("memory-safe") {
-            for { let end := add(row, shl(2, n)) } lt(row, end) { row := add(row, 0x20) } {
+            for {} lt(row, end) { row := add(row, 0x20) } {
                 let x := mload(a)
                 let y := mload(b)
                 a := add(a, 0x20)
                 b := add(b, 0x20)
-                // all ones where both are normal: (exponent field + 1) & 0xfe is not zero
-                let ok := and(add(and(x, MAGNITUDE), HIDDEN), EXPONENT)
-                ok := add(ok, MAGNITUDE)
-                let okY := and(add(and(y, MAGNITUDE), HIDDEN), EXPONENT)
-                ok := mul(and(shr(31, and(ok, add(okY, MAGNITUDE))), ONE), 0xffffffff)
-                mstore(add(row, 0x800), and(add(and(shr(23, x), BYTE), and(shr(23, y), BYTE)), ok))
-                mstore(add(row, 0x400), or(and(y, FRACTION), HIDDEN))
-                // two's complement in every word: not zero, so that nothing is carried out of it
-                y := and(shr(31, xor(x, y)), ONE)
-                mstore(row, add(xor(or(and(x, FRACTION), HIDDEN), mul(y, 0xffffffff)), y))
+                let e := and(shr(23, x), BYTE)
+                let f := and(shr(23, y), BYTE)
+                // one where infinite or NaN
+                let special := and(shr(8, or(add(e, ONE), add(f, ONE))), ONE)
+                // one where normal: a subnormal or zero has no hidden bit and exponent 1
+                let normal := and(shr(31, add(e, MAGNITUDE)), ONE)
+                x := xor(x, y)
+                y := or(and(y, FRACTION), shl(23, and(shr(31, add(f, MAGNITUDE)), ONE)))
+                mstore(add(row, 0x400), y)
+                // the product's sign; then x itself again
+                let sign := and(shr(31, x), ONE)
+                x := or(and(mload(sub(a, 0x20)), FRACTION), shl(23, normal))
+                f := add(f, sub(ONE, shr(23, and(y, HIDDEN))))
+                e := add(add(e, f), sub(ONE, normal))
+                mstore(add(row, 0x800), and(e, mul(sub(ONE, special), 0xffffffff)))
+                // two's complement in every word; where the significand is 0 nothing may be carried out of it
+                sign := and(sign, shr(31, add(x, MAGNITUDE)))
+                mstore(row, add(xor(x, mul(sign, 0xffffffff)), sign))
             }
         }
     }

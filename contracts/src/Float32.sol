@@ -329,21 +329,29 @@ library Float32 {
 
     /// 1 if `a < b`; 0 with a NaN.
     function lt(uint256 a, uint256 b) internal pure returns (uint256 z) {
-        if (isNan(a) || isNan(b)) return 0;
-        int256 x = ordered(a);
-        int256 y = ordered(b);
         assembly ("memory-safe") {
-            z := slt(x, y)
+            // plain: neither is NaN, and ordered(a) < ordered(b), where ordered(x) is the magnitude, or less the magnitude
+            let x := and(a, 0x7fffffff)
+            let y := and(b, 0x7fffffff)
+            if iszero(or(gt(x, 0x7f800000), gt(y, 0x7f800000))) {
+                if shr(31, a) { x := sub(0, x) }
+                if shr(31, b) { y := sub(0, y) }
+                z := slt(x, y)
+            }
         }
     }
 
     /// 1 if `a <= b`; 0 with a NaN.
     function le(uint256 a, uint256 b) internal pure returns (uint256 z) {
-        if (isNan(a) || isNan(b)) return 0;
-        int256 x = ordered(a);
-        int256 y = ordered(b);
         assembly ("memory-safe") {
-            z := iszero(sgt(x, y))
+            // as in `lt`
+            let x := and(a, 0x7fffffff)
+            let y := and(b, 0x7fffffff)
+            if iszero(or(gt(x, 0x7f800000), gt(y, 0x7f800000))) {
+                if shr(31, a) { x := sub(0, x) }
+                if shr(31, b) { y := sub(0, y) }
+                z := iszero(sgt(x, y))
+            }
         }
     }
 
@@ -440,17 +448,6 @@ library Float32 {
         }
     }
 
-    /// Significand and exponent of a finite value.
-    function unpack(uint256 x) private pure returns (uint256 m, uint256 e) {
-        assembly ("memory-safe") {
-            m := and(x, 0x7fffff)
-            e := and(shr(23, x), 0xff)
-            switch e
-            case 0 { e := 1 }
-            default { m := or(m, 0x800000) }
-        }
-    }
-
     /// `a + b`, `|a| >= |b|`, whatever they are.
     function addSlow(uint256 a, uint256 b) private pure returns (uint256) {
         unchecked {
@@ -499,35 +496,61 @@ library Float32 {
     }
 
     /// `a * b + c`, whatever they are.
-    function fmaSlow(uint256 a, uint256 b, uint256 c) private pure returns (uint256) {
-        (uint256 m, uint256 n, uint256 e, bool special) = unpackTwo(a, b);
-        if (special || c & INF == INF) return fmaSpecial(a & MAGNITUDE, b & MAGNITUDE, c, (a ^ b) & SIGN);
+    function fmaSlow(uint256 a, uint256 b, uint256 c) private pure returns (uint256 z) {
+        uint256 m;
+        uint256 e;
         assembly ("memory-safe") {
-            m := shl(80, mul(m, n))
-            e := add(and(e, 0xffff), shr(16, e))
-            b := xor(a, b)
+            e := and(shr(23, a), 0xff)
+            z := and(shr(23, b), 0xff)
+            // a subnormal has no hidden bit and exponent 1
+            m := mul(or(and(a, 0x7fffff), shl(23, gt(e, 0))), or(and(b, 0x7fffff), shl(23, gt(z, 0))))
+            // something is zero, infinite or NaN
+            if iszero(mul(mul(m, sub(e, 255)), mul(sub(z, 255), sub(and(shr(23, c), 0xff), 255)))) { m := 0 }
+            e := add(add(e, iszero(e)), add(z, iszero(z)))
+        }
+        if (m == 0) return fmaSpecial(a & MAGNITUDE, b & MAGNITUDE, c, (a ^ b) & SIGN);
+        assembly ("memory-safe") {
             // The frame: the product starts at bit 80, `c` at bit `shift` = 80 + its exponent less the product's. Too far apart
             // to touch, 80 bits below or 64 above are as good as any distance.
-            n := and(shr(23, c), 0xff)
-            a := or(and(c, 0x7fffff), shl(23, gt(n, 0)))
-            n := add(n, iszero(n))
-            let shift := sub(add(n, 230), e)
+            z := and(shr(23, c), 0xff)
+            let n := or(and(c, 0x7fffff), shl(23, gt(z, 0)))
+            z := add(z, iszero(z))
+            let shift := sub(add(z, 230), e)
             if gt(shift, 144) {
                 switch slt(shift, 0)
                 case 1 { shift := 0 }
                 default {
                     shift := 144
-                    e := add(n, 86)
+                    e := add(z, 86)
                 }
             }
-            m := add(m, mul(sub(1, shl(1, shr(31, xor(b, c)))), shl(shift, a)))
+            b := xor(a, b)
+            m := add(shl(80, m), mul(sub(1, shl(1, shr(31, xor(b, c)))), shl(shift, n)))
             if slt(m, 0) {
                 m := sub(0, m)
                 b := not(b)
             }
-        }
-        unchecked {
-            return m == 0 ? 0 : round(b & SIGN, m, e - 253);
+            z := 0
+            if m {
+                // INVARIANT: m < 2^169, and e is not far from the exponent: round(sign, m, e - 253), written out
+                z := shl(7, lt(0xffffffffffffffffffffffffffffffff, m))
+                z := or(z, shl(6, lt(0xffffffffffffffff, shr(z, m))))
+                z := or(z, shl(5, lt(0xffffffff, shr(z, m))))
+                z := or(z, shl(4, lt(0xffff, shr(z, m))))
+                z := or(z, shl(3, lt(0xff, shr(z, m))))
+                z := or(z, shl(2, lt(0xf, shr(z, m))))
+                z := or(z, byte(shr(z, m), 0x0000010102020202030303030303030300000000000000000000000000000000))
+                e := sub(add(e, z), 254)
+                z := sub(z, 23)
+                if slt(e, 0) {
+                    z := sub(z, e)
+                    e := 0
+                    if gt(z, 255) { z := 255 }
+                }
+                z := add(shl(23, e), shr(z, add(m, add(sub(shl(sub(z, 1), 1), 1), and(shr(z, m), 1)))))
+                if gt(z, 0x7f7fffff) { z := 0x7f800000 }
+                z := or(z, and(b, 0x80000000))
+            }
         }
     }
 
@@ -569,18 +592,10 @@ library Float32 {
     }
 
     /// Integer part of a positive finite value below 2^32.
-    function truncated(uint256 x) private pure returns (uint256) {
-        unchecked {
-            (uint256 m, uint256 e) = unpack(x);
-            return e < 150 ? m >> (150 - e) : m << (e - 150);
-        }
-    }
-
-    /// An integer that orders as the value does; both zeros give 0.
-    function ordered(uint256 x) private pure returns (int256 y) {
+    function truncated(uint256 x) private pure returns (uint256 z) {
         assembly ("memory-safe") {
-            y := and(x, 0x7fffffff)
-            if shr(31, x) { y := sub(0, y) }
+            // the significand on top of 32 bits; a subnormal may have a hidden bit here, for it goes anyway
+            z := shr(sub(182, shr(23, x)), shl(32, or(and(x, 0x7fffff), 0x800000)))
         }
     }
 }

@@ -45,10 +45,12 @@ library OperandProof {
     /// Elements of a shape of rank 0 to 6.
     function product(uint32[] calldata shape) internal pure returns (uint256 n) {
         if (shape.length > 6) revert IReferee.NotJudgeable("rank above 6");
-        n = 1;
-        unchecked {
-            for (uint256 i = 0; i < shape.length; ++i) {
-                n *= shape[i];
+        // plain: n = 1; for (i) n *= shape[i];
+        assembly ("memory-safe") {
+            n := 1
+            let at := shape.offset
+            for { let end := add(at, shl(5, shape.length)) } lt(at, end) { at := add(at, 0x20) } {
+                n := mul(n, and(calldataload(at), 0xffffffff))
             }
         }
     }
@@ -83,9 +85,9 @@ library OperandProof {
         private
         pure
     {
-        uint256 n = witness.chunks.length;
-        uint256 leaves = ChunkTree.chunkCount(tensorBytes);
-        uint256 depth = ChunkTree.depth(leaves);
+        ChunkWitness[] calldata witnesses = witness.chunks;
+        uint256 n = witnesses.length;
+        uint256 depth = ChunkTree.depth(ChunkTree.chunkCount(tensorBytes));
         uint256 pair;
         assembly ("memory-safe") {
             pair := mload(0x40)
@@ -94,25 +96,36 @@ library OperandProof {
         chunks.first = pair;
         chunks.end = pair + (n << 6);
         for (uint256 i = 0; i < n; ++i) {
-            ChunkWitness calldata chunk = witness.chunks[i];
+            ChunkWitness calldata chunk = witnesses[i];
+            uint256 data = proveChunk(chunks.operand, tensorBytes, depth, witness.merkleRoot, chunk);
             uint256 index = chunk.index;
-            bytes calldata data = chunk.data;
-            if (index >= leaves || chunk.proof.length != depth) {
-                revert IReferee.WrongChunkProof(chunks.operand, chunk.index);
-            }
-            uint256 expected = ChunkTree.chunkBytes(tensorBytes, index);
-            if (data.length != expected) {
-                revert IReferee.WrongChunkLength(chunks.operand, chunk.index, data.length, expected);
-            }
-            bytes32 leaf = ChunkTree.chunkLeaf(data, expected);
-            if (!ChunkTree.verify(witness.merkleRoot, depth, index, leaf, chunk.proof)) {
-                revert IReferee.WrongChunkProof(chunks.operand, chunk.index);
-            }
             assembly ("memory-safe") {
                 mstore(pair, index)
-                mstore(add(pair, 0x20), data.offset)
+                mstore(add(pair, 0x20), data)
                 pair := add(pair, 0x40)
             }
+        }
+    }
+
+    /// Where the data of a proven chunk starts in calldata.
+    function proveChunk(
+        uint256 operand,
+        uint256 tensorBytes,
+        uint256 depth,
+        bytes32 merkleRoot,
+        ChunkWitness calldata chunk
+    ) private pure returns (uint256 at) {
+        uint64 index = chunk.index;
+        bytes calldata data = chunk.data;
+        bytes32[] calldata proof = chunk.proof;
+        uint256 expected = ChunkTree.chunkBytes(tensorBytes, index);
+        // a chunk past the end has no bytes
+        if (expected == 0 || proof.length != depth) revert IReferee.WrongChunkProof(operand, index);
+        if (data.length != expected) revert IReferee.WrongChunkLength(operand, index, data.length, expected);
+        bytes32 leaf = ChunkTree.chunkLeaf(data, expected);
+        if (!ChunkTree.verify(merkleRoot, depth, index, leaf, proof)) revert IReferee.WrongChunkProof(operand, index);
+        assembly ("memory-safe") {
+            at := data.offset
         }
     }
 
@@ -135,24 +148,36 @@ library OperandProof {
         }
         reader.rows = row;
         int64[] calldata access = operand.access;
+        uint32[] calldata view_ = operand.viewShape;
         uint256 values = place.frame + ScalarVm.COORDS;
-        unchecked {
-            uint256 next = 0;
-            for (uint256 d = 0; d < reader.rank; ++d) {
-                int256 base = access[next++];
-                for (uint256 c = 0; c < coords; ++c) {
-                    base += int256(access[next++]) * int256(wordAt(values + (c << 5)));
+        uint256 moves = 0;
+        // plain, for every dimension d, with `next` running through `access`:
+        //     base = access[next++] + sum over c of access[next++] * coordinate[c]
+        //     row d = viewShape[d], base, no gather, access[next++] for every factor; moves if one of these is not 0
+        assembly ("memory-safe") {
+            let next := access.offset
+            let extent := view_.offset
+            for { let end := add(extent, shl(5, view_.length)) } lt(extent, end) { extent := add(extent, 0x20) } {
+                let base := calldataload(next)
+                next := add(next, 0x20)
+                for { let c := 0 } lt(c, coords) { c := add(c, 1) } {
+                    base := add(base, mul(calldataload(next), mload(add(values, shl(5, c)))))
+                    next := add(next, 0x20)
                 }
-                putWord(row, operand.viewShape[d]);
-                putWord(row + 0x20, uint256(base));
-                for (uint256 f = 0; f < factors; ++f) {
-                    int256 coefficient = access[next++];
-                    if (coefficient != 0) reader.moves = true;
-                    putWord(row + OperandReader.ROW + (f << 5), uint256(coefficient));
+                mstore(row, and(calldataload(extent), 0xffffffff))
+                mstore(add(row, 0x20), base)
+                let slot := add(row, 0xa0)
+                for { let f := 0 } lt(f, factors) { f := add(f, 1) } {
+                    let coefficient := calldataload(next)
+                    next := add(next, 0x20)
+                    moves := or(moves, coefficient)
+                    mstore(slot, coefficient)
+                    slot := add(slot, 0x20)
                 }
-                row += width;
+                row := add(row, width)
             }
         }
+        reader.moves = moves != 0;
     }
 
     function layGathers(
@@ -161,8 +186,9 @@ library OperandProof {
         OperandReader.Place memory place,
         OperandReader.Reader[] memory readers
     ) private pure {
-        for (uint256 i = 0; i < operand.gathers.length; ++i) {
-            Gather calldata gather = operand.gathers[i];
+        Gather[] calldata gathers = operand.gathers;
+        for (uint256 i = 0; i < gathers.length; ++i) {
+            Gather calldata gather = gathers[i];
             if (gather.dim >= reader.rank) revert IReferee.NotJudgeable("a gather names a view dimension");
             OperandReader.Reader memory through = readers[gather.operand];
             uint256 dtype = through.chunks.dtype;

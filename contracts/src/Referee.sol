@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Node, Operand} from "@ir/Program.sol";
+import {Gather, Node, Operand} from "@ir/Program.sol";
 import {ChunkDecoder} from "./ChunkDecoder.sol";
 import {Float32} from "./Float32.sol";
 import {LeafFold} from "./LeafFold.sol";
@@ -147,30 +147,34 @@ contract Referee is IReferee {
         pure
         returns (OperandReader.Reader[] memory readers)
     {
-        uint256 count = n.operands.length;
+        Operand[] calldata operands = n.operands;
+        uint256 count = operands.length;
         if (witness.length != count) revert NotJudgeable("one witness per operand");
         uint256 loads = work.fold.body.loads | work.finish.loads;
-        uint256 all = loads;
+        uint256 through = 0;
+        uint256 gathering = 0;
         for (uint256 i = 0; i < count; ++i) {
+            Gather[] calldata gathers = operands[i].gathers;
+            if (gathers.length == 0) continue;
+            gathering |= 1 << i;
             if ((loads >> i) & 1 == 0) continue;
-            Operand calldata operand = n.operands[i];
-            for (uint256 g = 0; g < operand.gathers.length; ++g) {
-                uint256 through = operand.gathers[g].operand;
-                if (through >= count || n.operands[through].gathers.length != 0) {
-                    revert NotJudgeable("a gather goes through an operand without gathers");
-                }
-                all |= 1 << through;
+            for (uint256 g = 0; g < gathers.length; ++g) {
+                through |= 1 << gathers[g].operand;
             }
+        }
+        // those that are gathered through come first, and none of them may gather itself
+        if (through & gathering != 0 || (through | loads) >> count != 0) {
+            revert NotJudgeable("a gather goes through an operand without gathers");
         }
         readers = new OperandReader.Reader[](count);
         for (uint256 i = 0; i < count; ++i) {
-            if ((all >> i) & 1 == 1 && n.operands[i].gathers.length == 0) {
-                readers[i] = OperandProof.open(n.operands[i], i, work.fold.place, readers, inputs, witness[i]);
+            if ((((through | loads) & ~gathering) >> i) & 1 == 1) {
+                readers[i] = OperandProof.open(operands[i], i, work.fold.place, readers, inputs, witness[i]);
             }
         }
         for (uint256 i = 0; i < count; ++i) {
-            if ((loads >> i) & 1 == 1 && n.operands[i].gathers.length != 0) {
-                readers[i] = OperandProof.open(n.operands[i], i, work.fold.place, readers, inputs, witness[i]);
+            if (((loads & gathering) >> i) & 1 == 1) {
+                readers[i] = OperandProof.open(operands[i], i, work.fold.place, readers, inputs, witness[i]);
             }
         }
     }
