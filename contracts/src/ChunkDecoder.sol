@@ -30,9 +30,9 @@ library ChunkDecoder {
     function element(Chunks memory chunks, uint256 index) internal pure returns (uint256 value) {
         unchecked {
             index <<= chunks.shift;
-            uint256 at = find(chunks, index >> 10) + (index & 1023);
+            uint256 pos = find(chunks, index >> 10) + (index & 1023);
             assembly ("memory-safe") {
-                value := calldataload(at)
+                value := calldataload(pos)
             }
             return widen(value, chunks.dtype) >> 224;
         }
@@ -70,7 +70,7 @@ library ChunkDecoder {
         }
     }
 
-    function copyWithin(uint256 at, uint256 stepIn, uint256 out, uint256 end, uint256 stepOut, uint256 dtype)
+    function copyWithin(uint256 pos, uint256 stepIn, uint256 out, uint256 end, uint256 stepOut, uint256 dtype)
         private
         pure
     {
@@ -78,8 +78,8 @@ library ChunkDecoder {
             // `widen` of four bytes, without a call for every word
             assembly ("memory-safe") {
                 for {} lt(out, end) {} {
-                    let z := calldataload(at)
-                    at := add(at, stepIn)
+                    let z := calldataload(pos)
+                    pos := add(pos, stepIn)
                     z := or(and(shr(8, z), EVEN_BYTES), shl(8, and(z, EVEN_BYTES)))
                     z := or(and(shr(16, z), EVEN_PAIRS), shl(16, and(z, EVEN_PAIRS)))
                     let nan := and(shr(31, add(and(z, MAGNITUDE), BELOW_NAN)), ONES)
@@ -93,12 +93,12 @@ library ChunkDecoder {
         uint256 word;
         while (out < end) {
             assembly ("memory-safe") {
-                word := calldataload(at)
+                word := calldataload(pos)
             }
             word = widen(word, dtype);
             assembly ("memory-safe") {
                 mstore(out, word)
-                at := add(at, stepIn)
+                pos := add(pos, stepIn)
                 out := add(out, stepOut)
             }
         }
@@ -106,13 +106,13 @@ library ChunkDecoder {
 
     /// Packed little-endian values of 4 bytes, turned around and nothing else.
     function packed(bytes calldata values) internal pure returns (uint256 out) {
-        uint256 at;
+        uint256 pos;
         assembly ("memory-safe") {
             out := mload(0x40)
             mstore(0x40, add(out, add(values.length, 0x20)))
-            at := values.offset
+            pos := values.offset
         }
-        copyWithin(at, 32, out, out + values.length, 32, 2);
+        copyWithin(pos, 32, out, out + values.length, 32, 2);
     }
 
     /// Writes `value` `n` times to `out`; may write up to 28 bytes more.

@@ -117,11 +117,11 @@ library ChunkTree {
         // plain: hash = leaf; for (i) hash = bit i of index == 0 ? pair(hash, proof[i]) : pair(proof[i], hash);
         assembly ("memory-safe") {
             hash := leaf
-            let at := proof.offset
-            for { let end := add(at, shl(5, proof.length)) } lt(at, end) { at := add(at, 0x20) } {
+            let pos := proof.offset
+            for { let end := add(pos, shl(5, proof.length)) } lt(pos, end) { pos := add(pos, 0x20) } {
                 let side := shl(5, and(index, 1))
                 mstore(side, hash)
-                mstore(xor(side, 0x20), calldataload(at))
+                mstore(xor(side, 0x20), calldataload(pos))
                 hash := keccak256(0x00, 0x40)
                 index := shr(1, index)
             }

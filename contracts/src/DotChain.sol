@@ -7,15 +7,15 @@ import {Float32} from "./Float32.sol";
 /// of. The same result as `Float32.fma` term by term, at less than half of its price.
 ///
 /// `prepare` takes eight pairs of values at a time apart into three rows of 32-bit words: the signed significand of `a` (with the sign
-/// of the product), the significand of `b`, and the sum of the exponents, which is 0 unless both are finite.
+/// of the product), the significand of `b`, and the sum of the exponents, which is 2^32 - 1 unless both are finite.
 ///
 /// `fold` keeps the accumulator unpacked in a frame of 256 bits, `sum * 2^(base - 300)`, where its leading bit stands near bit 150,
 /// so that a product comes in with one shift and nothing is lost, and one look into a table says where the sum's leading bit is
-/// and so where to round. Whatever does not fit - an operand that is not finite, a product too far away, a leading bit that has
+/// and so where to round. Whatever does not fit - an operand that is not finite, a product far above the sum, a leading bit that has
 /// moved by more than two places, an accumulator at the ends of the range - goes through `Float32.fma`, which sets up a new frame.
 library DotChain {
-    /// No exponent reaches it: nothing fits the frame.
-    uint256 private constant NO_FRAME = 1 << 128;
+    /// Far below every exponent, as a negative number: nothing fits the frame.
+    uint256 private constant NO_FRAME = 0xffffffffffffffffffffffffffffffff00000000000000000000000000000000;
     /// Entry `i` is where the leading bit of a sum stands, less 23, for the sum's bits from 148 on being `i`; 0 where that is too far.
     uint256 private constant PLACES = 0x007d7e7e7f7f7f7f808080808080808081818181818181818181818181818181;
 
@@ -73,7 +73,7 @@ library DotChain {
                 x := or(and(mload(sub(a, 0x20)), FRACTION), shl(23, normal))
                 f := add(f, sub(ONE, shr(23, and(y, HIDDEN))))
                 e := add(add(e, f), sub(ONE, normal))
-                mstore(add(row, 0x800), and(e, mul(sub(ONE, special), 0xffffffff)))
+                mstore(add(row, 0x800), or(e, mul(special, 0xffffffff)))
                 // two's complement in every word; where the significand is 0 nothing may be carried out of it
                 sign := and(sign, shr(31, add(x, MAGNITUDE)))
                 mstore(row, add(xor(x, mul(sign, 0xffffffff)), sign))
@@ -90,12 +90,13 @@ library DotChain {
         while (true) {
             assembly ("memory-safe") {
                 for { let end := mload(add(terms, 0x20)) } lt(row, end) { row := add(row, stride) } {
-                    // the product, `shift` bits up, onto the sum
+                    // The product, `shift` bits up, onto the sum. A negative shift is more than 100 places below the sum's leading
+                    // bit, where nothing is left of it, and gives 0.
                     let shift := sub(shr(224, mload(add(row, 0x800))), base)
                     let next := add(sum, shl(shift, mul(sar(224, mload(row)), shr(224, mload(add(row, 0x400))))))
                     // leading bit of the magnitude (or one below, at the negative of a power of two, which needs no rounding)
                     let top := byte(shr(148, xor(next, sar(255, next))), PLACES)
-                    if iszero(mul(top, lt(shift, 201))) { break }
+                    if iszero(mul(top, slt(shift, 201))) { break }
                     place := top
                     // plain: unit = 2^place; sum = next rounded to a multiple of unit, ties to even
                     let unit := shl(top, 1)
@@ -103,8 +104,7 @@ library DotChain {
                 }
             }
             if (row >= terms.end) break;
-            acc = pack(acc, sum, base, place);
-            acc = slow(acc, terms, row);
+            acc = slow(pack(acc, sum, base, place), terms, row);
             (sum, base) = unpack(acc);
             place = 127;
             unchecked {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
+import {Float32Slow} from "./Float32Slow.sol";
+
 /// IEEE 754 binary32 arithmetic in integers: correctly rounded to nearest even, gradual underflow, signed zeros, every NaN
 /// result is `0x7fc00000` (docs/protocol.md, section 1). Values are 32 bits, zero-extended to a word; callers keep them so.
 ///
@@ -33,7 +35,7 @@ library Float32 {
             }
             z := mul(and(add(a, 0x800000), 0x7f000000), and(add(b, 0x800000), 0x7f000000))
         }
-        if (z == 0) return addSlow(a, b);
+        if (z == 0) return Float32Slow.addSlow(a, b);
         assembly ("memory-safe") {
             let e := and(shr(23, a), 0xff)
             // Significands from bit 230 on. Of `b` bits are lost only 230 places further down, and never all of them.
@@ -99,7 +101,7 @@ library Float32 {
         assembly ("memory-safe") {
             z := mul(and(add(a, 0x800000), 0x7f000000), and(add(b, 0x800000), 0x7f000000))
         }
-        if (z == 0) return mulSlow(a, b);
+        if (z == 0) return Float32Slow.mulSlow(a, b);
         assembly ("memory-safe") {
             let product := mul(or(and(a, 0x7fffff), 0x800000), or(and(b, 0x7fffff), 0x800000))
             // INVARIANT: 2^46 <= product < 2^48, so 23 or 24 bits go
@@ -134,7 +136,7 @@ library Float32 {
         assembly ("memory-safe") {
             z := mul(and(add(a, 0x800000), 0x7f000000), and(add(b, 0x800000), 0x7f000000))
         }
-        if (z == 0) return divSlow(a, b);
+        if (z == 0) return Float32Slow.divSlow(a, b);
         assembly ("memory-safe") {
             let e := shl(32, or(and(a, 0x7fffff), 0x800000))
             let quotient := or(and(b, 0x7fffff), 0x800000)
@@ -210,7 +212,7 @@ library Float32 {
                 and(add(c, 0x800000), 0x7f000000)
             )
         }
-        if (z == 0) return fmaSlow(a, b, c);
+        if (z == 0) return Float32Slow.fmaSlow(a, b, c);
         assembly ("memory-safe") {
             // The frame: the product from bit 80 on, `c` from bit `shift` on: 80, and its exponent less the product's.
             let e := shr(23, add(and(a, 0x7f800000), and(b, 0x7f800000)))
@@ -418,178 +420,6 @@ library Float32 {
     }
 
     // -------------------------------------------------------------------------------------------------- internals
-
-    /// Rounds `m * 2^(e - 127)`, `2^24 <= m < 2^255`, to 24 bits. Bit 0 of `m` may stand for anything smaller.
-    function round(uint256 sign, uint256 m, uint256 e) private pure returns (uint256 z) {
-        assembly ("memory-safe") {
-            // the position of the leading bit, halving the distance
-            let top := shl(7, lt(0xffffffffffffffffffffffffffffffff, m))
-            top := or(top, shl(6, lt(0xffffffffffffffff, shr(top, m))))
-            top := or(top, shl(5, lt(0xffffffff, shr(top, m))))
-            top := or(top, shl(4, lt(0xffff, shr(top, m))))
-            top := or(top, shl(3, lt(0xff, shr(top, m))))
-            z := shr(top, m)
-            top := or(top, shl(2, lt(0xf, z)))
-            top := or(top, byte(shr(top, m), 0x0000010102020202030303030303030300000000000000000000000000000000))
-            // the exponent of the result, less one, and how many bits go
-            e := sub(add(e, top), 1)
-            top := sub(top, 23)
-            if slt(e, 0) {
-                // subnormal: no bit below 2^-149, no hidden bit
-                top := sub(top, e)
-                e := 0
-                if gt(top, 255) { top := 255 }
-            }
-            // plain: q = m >> top; if the rest is above half, or half and q is odd, q += 1; z = (e << 23) + q.
-            // The hidden bit and a carry both raise the exponent by one.
-            z := add(shl(23, e), shr(top, add(m, add(sub(shl(sub(top, 1), 1), 1), and(shr(top, m), 1)))))
-            if gt(z, 0x7f7fffff) { z := 0x7f800000 }
-            z := or(z, sign)
-        }
-    }
-
-    /// `a + b`, `|a| >= |b|`, whatever they are.
-    function addSlow(uint256 a, uint256 b) private pure returns (uint256) {
-        unchecked {
-            if (a & MAGNITUDE >= INF) {
-                if (isNan(a)) return NAN;
-                return a == b ^ SIGN ? NAN : a;
-            }
-            if (b & MAGNITUDE == 0) return a & MAGNITUDE != 0 ? a : a & b; // -0 only from two of them
-            uint256 e;
-            uint256 sum;
-            assembly ("memory-safe") {
-                e := and(shr(23, a), 0xff)
-                let f := and(shr(23, b), 0xff)
-                // A subnormal has no hidden bit and exponent 1. One so far down that all its bits are lost changes nothing.
-                sum := shl(230, or(and(a, 0x7fffff), shl(23, gt(e, 0))))
-                e := add(e, iszero(e))
-                f := shr(sub(e, add(f, iszero(f))), shl(230, or(and(b, 0x7fffff), shl(23, gt(f, 0)))))
-                switch shr(31, xor(a, b))
-                case 0 { sum := add(sum, f) }
-                default { sum := sub(sum, f) }
-            }
-            return sum == 0 ? 0 : round(a & SIGN, sum, e - 253);
-        }
-    }
-
-    /// `a * b`, whatever they are.
-    function mulSlow(uint256 a, uint256 b) private pure returns (uint256) {
-        (uint256 m, uint256 n, uint256 e, bool special) = unpackTwo(a, b);
-        if (special) return mulSpecial(a & MAGNITUDE, b & MAGNITUDE, (a ^ b) & SIGN);
-        unchecked {
-            return round((a ^ b) & SIGN, m * n << 64, (e & 0xffff) + (e >> 16) - 237);
-        }
-    }
-
-    /// `a / b`, whatever they are.
-    function divSlow(uint256 a, uint256 b) private pure returns (uint256) {
-        (uint256 m, uint256 n, uint256 e, bool special) = unpackTwo(a, b);
-        if (special) return divSpecial(a & MAGNITUDE, b & MAGNITUDE, (a ^ b) & SIGN);
-        assembly ("memory-safe") {
-            m := shl(64, m)
-            m := or(shl(1, div(m, n)), gt(mod(m, n), 0))
-        }
-        unchecked {
-            return round((a ^ b) & SIGN, m, (e & 0xffff) + 62 - (e >> 16));
-        }
-    }
-
-    /// `a * b + c`, whatever they are.
-    function fmaSlow(uint256 a, uint256 b, uint256 c) private pure returns (uint256 z) {
-        uint256 m;
-        uint256 e;
-        assembly ("memory-safe") {
-            e := and(shr(23, a), 0xff)
-            z := and(shr(23, b), 0xff)
-            // a subnormal has no hidden bit and exponent 1
-            m := mul(or(and(a, 0x7fffff), shl(23, gt(e, 0))), or(and(b, 0x7fffff), shl(23, gt(z, 0))))
-            // something is zero, infinite or NaN
-            if iszero(mul(mul(m, sub(e, 255)), mul(sub(z, 255), sub(and(shr(23, c), 0xff), 255)))) { m := 0 }
-            e := add(add(e, iszero(e)), add(z, iszero(z)))
-        }
-        if (m == 0) return fmaSpecial(a & MAGNITUDE, b & MAGNITUDE, c, (a ^ b) & SIGN);
-        assembly ("memory-safe") {
-            // The frame: the product starts at bit 80, `c` at bit `shift` = 80 + its exponent less the product's. Too far apart
-            // to touch, 80 bits below or 64 above are as good as any distance.
-            z := and(shr(23, c), 0xff)
-            let n := or(and(c, 0x7fffff), shl(23, gt(z, 0)))
-            z := add(z, iszero(z))
-            let shift := sub(add(z, 230), e)
-            if gt(shift, 144) {
-                switch slt(shift, 0)
-                case 1 { shift := 0 }
-                default {
-                    shift := 144
-                    e := add(z, 86)
-                }
-            }
-            b := xor(a, b)
-            m := add(shl(80, m), mul(sub(1, shl(1, shr(31, xor(b, c)))), shl(shift, n)))
-            if slt(m, 0) {
-                m := sub(0, m)
-                b := not(b)
-            }
-            z := 0
-            if m {
-                // INVARIANT: m < 2^169, and e is not far from the exponent: round(sign, m, e - 253), written out
-                z := shl(7, lt(0xffffffffffffffffffffffffffffffff, m))
-                z := or(z, shl(6, lt(0xffffffffffffffff, shr(z, m))))
-                z := or(z, shl(5, lt(0xffffffff, shr(z, m))))
-                z := or(z, shl(4, lt(0xffff, shr(z, m))))
-                z := or(z, shl(3, lt(0xff, shr(z, m))))
-                z := or(z, shl(2, lt(0xf, shr(z, m))))
-                z := or(z, byte(shr(z, m), 0x0000010102020202030303030303030300000000000000000000000000000000))
-                e := sub(add(e, z), 254)
-                z := sub(z, 23)
-                if slt(e, 0) {
-                    z := sub(z, e)
-                    e := 0
-                    if gt(z, 255) { z := 255 }
-                }
-                z := add(shl(23, e), shr(z, add(m, add(sub(shl(sub(z, 1), 1), 1), and(shr(z, m), 1)))))
-                if gt(z, 0x7f7fffff) { z := 0x7f800000 }
-                z := or(z, and(b, 0x80000000))
-            }
-        }
-    }
-
-    /// Significands of two values and their exponents (`b`'s in the upper bits); `special` if one is zero, infinite or NaN.
-    function unpackTwo(uint256 a, uint256 b) private pure returns (uint256 m, uint256 n, uint256 e, bool special) {
-        assembly ("memory-safe") {
-            e := and(shr(23, a), 0xff)
-            let f := and(shr(23, b), 0xff)
-            // a subnormal has no hidden bit and exponent 1
-            m := or(and(a, 0x7fffff), shl(23, gt(e, 0)))
-            n := or(and(b, 0x7fffff), shl(23, gt(f, 0)))
-            special := iszero(mul(mul(m, n), mul(sub(e, 255), sub(f, 255))))
-            e := or(add(e, iszero(e)), shl(16, add(f, iszero(f))))
-        }
-    }
-
-    /// `a * b` of magnitudes of which one is zero, infinite or NaN.
-    function mulSpecial(uint256 a, uint256 b, uint256 sign) private pure returns (uint256) {
-        if (a > INF || b > INF) return NAN;
-        if (a == INF || b == INF) return a == 0 || b == 0 ? NAN : sign | INF;
-        return sign;
-    }
-
-    /// `a / b` of magnitudes of which one is zero, infinite or NaN.
-    function divSpecial(uint256 a, uint256 b, uint256 sign) private pure returns (uint256) {
-        if (a > INF || b > INF) return NAN;
-        if (a == INF) return b == INF ? NAN : sign | INF;
-        if (b == INF) return sign;
-        if (b == 0) return a == 0 ? NAN : sign | INF;
-        return sign;
-    }
-
-    /// `a * b + c` of magnitudes `a`, `b`, of which one is zero, infinite or NaN, or `c` is infinite or NaN.
-    function fmaSpecial(uint256 a, uint256 b, uint256 c, uint256 sign) private pure returns (uint256) {
-        if (a > INF || b > INF || isNan(c)) return NAN;
-        if (a == INF || b == INF) return a == 0 || b == 0 || c == (sign ^ SIGN) | INF ? NAN : sign | INF;
-        // c is infinite, or the product is zero
-        return c & MAGNITUDE != 0 ? c : c & sign;
-    }
 
     /// Integer part of a positive finite value below 2^32.
     function truncated(uint256 x) private pure returns (uint256 z) {

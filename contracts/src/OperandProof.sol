@@ -48,9 +48,9 @@ library OperandProof {
         // plain: n = 1; for (i) n *= shape[i];
         assembly ("memory-safe") {
             n := 1
-            let at := shape.offset
-            for { let end := add(at, shl(5, shape.length)) } lt(at, end) { at := add(at, 0x20) } {
-                n := mul(n, and(calldataload(at), 0xffffffff))
+            let pos := shape.offset
+            for { let end := add(pos, shl(5, shape.length)) } lt(pos, end) { pos := add(pos, 0x20) } {
+                n := mul(n, and(calldataload(pos), 0xffffffff))
             }
         }
     }
@@ -114,7 +114,7 @@ library OperandProof {
         uint256 depth,
         bytes32 merkleRoot,
         ChunkWitness calldata chunk
-    ) private pure returns (uint256 at) {
+    ) private pure returns (uint256 pos) {
         uint64 index = chunk.index;
         bytes calldata data = chunk.data;
         bytes32[] calldata proof = chunk.proof;
@@ -125,7 +125,7 @@ library OperandProof {
         bytes32 leaf = ChunkTree.chunkLeaf(data, expected);
         if (!ChunkTree.verify(merkleRoot, depth, index, leaf, proof)) revert IReferee.WrongChunkProof(operand, index);
         assembly ("memory-safe") {
-            at := data.offset
+            pos := data.offset
         }
     }
 

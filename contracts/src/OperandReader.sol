@@ -111,13 +111,13 @@ library OperandReader {
             let f := mload(add(place, 0x60))
             // plain: digit[f] += n; while digit[f] == fold[f] and f > 0: digit[f] = 0, --f, digit[f] += 1
             for {} 1 {} {
-                let at := add(digit, shl(5, f))
-                let value := add(mload(at), n)
+                let pos := add(digit, shl(5, f))
+                let value := add(mload(pos), n)
                 if lt(value, mload(add(fold, add(shl(5, f), 0x20)))) {
-                    mstore(at, value)
+                    mstore(pos, value)
                     break
                 }
-                mstore(at, 0)
+                mstore(pos, 0)
                 if iszero(f) { break }
                 f := sub(f, 1)
                 n := 1
