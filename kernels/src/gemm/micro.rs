@@ -43,6 +43,12 @@ impl Micro {
             self.full(a, b, c, tile);
             return;
         }
+        self.part(a, b, c, size, tile);
+    }
+
+    /// A tile that sticks out of the output, by way of a buffer.
+    #[cold]
+    fn part(self, a: &[f32], b: &[f32], c: &mut [[u8; 4]], size: (usize, usize), tile: &Tile) {
         let mut buffer = [[0; 4]; MAX_TILE];
         self.full(a, b, &mut buffer, &Tile { add: false, canonical: false, stride: self.nr, ..*tile });
         for (row, values) in c.chunks_mut(tile.stride).zip(buffer.chunks(self.nr)).take(size.0) {
@@ -85,11 +91,25 @@ mod x86 {
 
     use super::Tile;
 
+    /// Fetches a row of the tile into the nearest cache: it is there when the accumulators are done, which is hundreds of cycles later.
+    ///
+    /// # Safety
+    /// `count` values start at `row`.
+    #[inline(always)]
+    unsafe fn fetch(row: *const f32, count: usize) {
+        for at in (0..count).step_by(16).chain([count - 1]) {
+            // SAFETY: by the caller's promise.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(row.add(at).cast()) };
+        }
+    }
+
     /// # Safety
     /// `a` holds `6 · depth` values, `b` `16 · depth`; `c` has 6 rows of 16 values, `tile.stride` apart.
     #[target_feature(enable = "avx2,fma")]
     pub(super) unsafe fn tile_6x16(depth: usize, mut a: *const f32, mut b: *const f32, c: *mut f32, tile: &Tile) {
         let mut acc = [[_mm256_set1_ps(tile.init); 2]; 6];
+        // SAFETY: within the tile, by the caller's promise.
+        (0..6).for_each(|i| unsafe { fetch(c.add(i * tile.stride), 16) });
         for _ in 0..depth {
             // SAFETY: within the panels, by the caller's promise.
             unsafe {
@@ -100,6 +120,7 @@ mod x86 {
                     row[0] = _mm256_fmadd_ps(x, b0, row[0]);
                     row[1] = _mm256_fmadd_ps(x, b1, row[1]);
                 }
+                _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(6 * 40).cast());
                 a = a.add(6);
                 b = b.add(16);
             }
@@ -128,6 +149,8 @@ mod x86 {
     #[target_feature(enable = "avx512f")]
     pub(super) unsafe fn tile_12x32(depth: usize, mut a: *const f32, mut b: *const f32, c: *mut f32, tile: &Tile) {
         let mut acc = [[_mm512_set1_ps(tile.init); 2]; 12];
+        // SAFETY: within the tile, by the caller's promise.
+        (0..12).for_each(|i| unsafe { fetch(c.add(i * tile.stride), 32) });
         for _ in 0..depth {
             // SAFETY: within the panels, by the caller's promise.
             unsafe {
