@@ -12,7 +12,7 @@
 //! - [`abi`]: the canonical encoding, shared with Solidity. [`text`] and [`parse`]: a form for people.
 //! - [`mod@validate`] and [`judge`]: which programs are accepted, and what judging them costs.
 //! - [`number`] and [`eval`]: the reference evaluator; everything else is tested against it.
-//! - `sample`, a feature: random programs for tests.
+//! - `sample`, a feature: random programs for tests. [`SplitMix64`]: numbers from a seed, the one generator of all tests.
 //!
 //! ```
 //! use lockstep_ir::{DType, Order, Tensor, build::{NodeBuilder, ProgramBuilder, k, o}, eval, expr::{acc, f, load}};
@@ -54,12 +54,14 @@ pub mod program;
 #[cfg(feature = "sample")]
 pub mod sample;
 pub mod scalar;
+mod split_mix;
 pub mod tensor;
 pub mod text;
 pub mod types;
 pub mod validate;
 
 pub use program::{Fold, Gather, Node, Operand, Order, Program, Source, StateDecl, TensorDecl, VERSION};
+pub use split_mix::SplitMix64;
 pub use tensor::Tensor;
 pub use types::{DType, Ty};
 pub use validate::validate;

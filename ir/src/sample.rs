@@ -20,6 +20,7 @@ use alloc::{vec, vec::Vec};
 pub use malformed::any_program;
 
 use crate::{
+    SplitMix64,
     number::canonical,
     program::{Program, Source, StateDecl, TensorDecl},
     tensor::{Tensor, narrow},
@@ -27,23 +28,20 @@ use crate::{
     validate::validate,
 };
 
-/// `SplitMix64` (Steele, Lea, Flood 2014): the same numbers on every machine.
+/// Random values for programs and tensors, from a seed.
 #[derive(Clone, Debug)]
-pub struct Rng(u64);
+pub struct Rng(SplitMix64);
 
 impl Rng {
     /// Numbers that this seed gives.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(SplitMix64::new(seed))
     }
 
     /// 64 random bits.
     pub const fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.bits()
     }
 
     /// A number below `n`; 0 for `n = 0`.

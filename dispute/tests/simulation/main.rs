@@ -56,7 +56,7 @@ fn against_cheats(name: &str, world: &mut World, runs: u64, games: u64, seed: u6
     let terms = world.terms();
     for run in 0..runs {
         let seed = seed.wrapping_add(run);
-        let rng = &mut Rng(seed);
+        let rng = &mut Rng::new(seed);
         let faults: Vec<Fault> = (0..=rng.below(3)).map(|_| world.fault(rng)).collect();
         let mut cheat = world.with_faults(&faults);
         for game in 0..games {
@@ -65,7 +65,7 @@ fn against_cheats(name: &str, world: &mut World, runs: u64, games: u64, seed: u6
             let mut honest = world.honest.clone();
             let about_states_but = rng.one_in(3).then_some(segment.0 + segment.1);
             let mut run =
-                Liar { run: &mut cheat, rng: Rng(rng.bits()), about_blocks: !rng.one_in(3), about_states_but };
+                Liar { run: &mut cheat, rng: Rng::new(rng.bits()), about_blocks: !rng.one_in(3), about_states_but };
             let job = world.job();
             let winner = play(&terms, start, liar(job, &mut run), honest_challenger(job, &mut honest), tally);
             assert_eq!(winner, Side::Challenger, "{name}, seed {seed}, game {game}: {faults:?}");
@@ -78,13 +78,13 @@ fn against_wild_challengers(name: &str, world: &mut World, games: u64, seed: u64
     let terms = world.terms();
     for game in 0..games {
         let seed = seed.wrapping_add(game);
-        let rng = &mut Rng(seed);
+        let rng = &mut Rng::new(seed);
         let first = rng.below(world.steps);
         let steps = 1 + rng.below(world.steps - first);
         let start = open(&terms, &mut world.honest.clone(), &mut world.honest.clone(), (first, steps));
         let (mut ours, mut theirs) = (world.honest.clone(), world.honest.clone());
         let job = world.job();
-        let wild = wild_challenger(job, &mut theirs, Rng(rng.bits()));
+        let wild = wild_challenger(job, &mut theirs, Rng::new(rng.bits()));
         let winner = play(&terms, start, honest_defender(job, &mut ours), wild, tally);
         assert_eq!(winner, Side::Defender, "{name}, seed {seed}");
     }

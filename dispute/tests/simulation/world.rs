@@ -7,18 +7,19 @@ use lockstep_dispute::layout::BlockList;
 use lockstep_dispute::{Job, MemoryReplay, OutsideRun, Replay, TensorSet, Terms};
 use lockstep_ir::build::{NodeBuilder, ProgramBuilder, TensorRef, gather, k, o};
 use lockstep_ir::expr::{acc, coord, load, rhs, u};
-use lockstep_ir::{DType, Node, Order, Program, Tensor, eval};
+use lockstep_ir::{DType, Node, Order, Program, SplitMix64, Tensor, eval};
 
-/// SplitMix64: every game can be played again from its seed.
+/// Random numbers: every game can be played again from its seed.
 #[derive(Clone, Debug)]
-pub(crate) struct Rng(pub(crate) u64);
+pub(crate) struct Rng(SplitMix64);
 
 impl Rng {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(SplitMix64::new(seed))
+    }
+
     pub(crate) fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.bits()
     }
 
     /// Below `n`.
@@ -74,7 +75,7 @@ pub(crate) enum Fault {
 
 impl World {
     pub(crate) fn new(shape: &Shape, seed: u64) -> Self {
-        let rng = &mut Rng(seed);
+        let rng = &mut Rng::new(seed);
         let program = program(shape, rng);
         let initial = program.state.iter().map(|state| random(&state.decl, rng)).collect::<Vec<_>>();
         let data = program.data.iter().map(|decl| random(decl, rng)).collect::<Vec<_>>();
@@ -159,7 +160,7 @@ fn alter_output(faults: &[Fault], at: u64, index: u32, output: &mut Tensor) -> b
             }
             Fault::Garbage { step, node, seed } if (step, node) == (at, index) => {
                 let decl = output.decl().clone();
-                *output = random(&decl, &mut Rng(seed));
+                *output = random(&decl, &mut Rng::new(seed));
             }
             _ => {}
         }

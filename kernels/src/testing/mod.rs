@@ -6,7 +6,7 @@ mod code;
 
 use code::{Inputs, code};
 use lockstep_ir::{
-    DType, Fold, Gather, Node, Operand, Order, Program, Source, StateDecl, Tensor, TensorDecl, Ty,
+    DType, Fold, Gather, Node, Operand, Order, Program, Source, SplitMix64, StateDecl, Tensor, TensorDecl, Ty,
     number::canonical,
     program::BLOCK,
     scalar::{Instr, Op},
@@ -14,24 +14,20 @@ use lockstep_ir::{
     validate,
 };
 
-/// SplitMix64: small, seeded, good enough for tests.
+/// Random numbers from a seed.
 #[derive(Clone, Debug)]
-pub struct Rng(u64);
+pub struct Rng(SplitMix64);
 
 impl Rng {
     /// From a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(SplitMix64::new(seed))
     }
 
     /// The next 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.bits()
     }
 
     /// A number below `n`; 0 for 0.
