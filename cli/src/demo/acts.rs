@@ -169,8 +169,14 @@ async fn over(world: &World, job_id: u64) -> Result<Job, Failure> {
 /// Where the seed puts the altered number: any step, any node, any element of its output, any low bit, as long as the next
 /// checkpoint is another one for it. (A bit of a unit that is switched off changes nothing, and is no lie.)
 fn fault(world: &World) -> Result<Fault, Failure> {
-    let mut numbers = lockstep_ir::SplitMix64::new(world.seed);
-    let mut below = |n: u64| numbers.bits() % n.max(1);
+    let mut word = world.seed;
+    let mut below = |n: u64| {
+        // SplitMix64 (Steele, Lea, Flood 2014).
+        word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n.max(1)
+    };
     let job = &world.job;
     let step = below(u64::from(job.steps));
     let per_checkpoint = world.terms().steps_per_checkpoint;
