@@ -53,6 +53,21 @@ mod bindings {
     );
     sol!(
         #[derive(Debug, PartialEq, Eq)]
+        VerifierDraw,
+        "artifacts/VerifierDraw.json"
+    );
+    sol!(
+        #[derive(Debug, PartialEq, Eq)]
+        Deliveries,
+        "artifacts/Deliveries.json"
+    );
+    sol!(
+        #[derive(Debug, PartialEq, Eq)]
+        DevL1Block,
+        "artifacts/DevL1Block.json"
+    );
+    sol!(
+        #[derive(Debug, PartialEq, Eq)]
         Referee,
         "artifacts/Referee.json"
     );
@@ -73,7 +88,9 @@ mod bindings {
     );
 }
 
-pub use bindings::{DevToken, Disputes, Docket, JobMarket, Parameters, Referee, Stakes, Timelock};
+pub use bindings::{
+    Deliveries, DevL1Block, DevToken, Disputes, Docket, JobMarket, Parameters, Referee, Stakes, Timelock, VerifierDraw,
+};
 
 /// Contracts that only tests call: they make the libraries callable from outside.
 pub mod harness {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
-import {Delivery} from "./interfaces/IDeliveries.sol";
+import {Delivery, DeliveryStatus} from "./interfaces/IDeliveries.sol";
 import {Claim, IJobReceiver, Job, JobSpec, JobStatus} from "./interfaces/IJobMarket.sol";
 import {Shares} from "./interfaces/IParameters.sol";
 import {Claims} from "./market/Claims.sol";
@@ -205,16 +205,24 @@ contract JobMarket is Claims {
         _credit(j.requester, spec.endPriceWei - price);
         if (heldWei != 0) {
             stakes.hand(address(deliveries), heldWei);
-            deliveries.hold(
-                jobId,
-                milestone,
-                Delivery(j.requester, j.solver, uint128(heldWei), _after(spec.receiptS), j.stateRoot, spec.programRoot)
-            );
+            deliveries.hold(jobId, milestone, _delivery(j, spec, uint128(heldWei)));
         }
         if (spec.verifiers != 0) {
             stakes.hand(address(draw), uint256(spec.verifierFeeWei) * spec.verifiers);
             draw.settled(key);
         }
+    }
+
+    function _delivery(Job storage j, JobSpec calldata spec, uint128 heldWei)
+        private
+        view
+        returns (Delivery memory d)
+    {
+        d.status = DeliveryStatus.Held;
+        (d.requester, d.solver) = (j.requester, j.solver);
+        (d.heldWei, d.feeWei) = (heldWei, spec.tipWei);
+        (d.releaseS, d.answerS) = (_after(spec.receiptS), spec.receiptS);
+        (d.stateRoot, d.programRoot) = (j.stateRoot, spec.programRoot);
     }
 
     function _done(uint256 jobId, Job storage j, JobSpec calldata spec) private {

@@ -18,6 +18,7 @@
 //! * [`Defender`] posts what its run gave. [`Challenger`] points at the first difference. Whichever of them has run the job
 //!   as defined wins, whatever the other does; `tests/simulation` plays that out.
 //! * [`Replay`] is all that a party must know of its run. [`witness`] builds judgements, which anyone may submit.
+//! * [`money`] says what every ending pays.
 //! * [`reads`] says what a judgement reads; [`referee`] recomputes a unit from its witness, as the contract does.
 //!
 //! Try a move with [`State::apply`] before sending it: a move that is refused there would revert.
@@ -66,6 +67,7 @@ mod defender;
 mod illegal;
 pub mod layout;
 mod memory;
+pub mod money;
 mod moves;
 pub mod reads;
 pub mod referee;

@@ -12,7 +12,9 @@ use alloy::{
     sol_types::{SolCall, SolInterface},
     transports::{RpcError, TransportErrorKind},
 };
-use lockstep_contracts::{DevToken, Disputes, Docket, JobMarket, Parameters, Referee, Stakes};
+use lockstep_contracts::{
+    Deliveries, DevToken, Disputes, Docket, JobMarket, Parameters, Referee, Stakes, VerifierDraw,
+};
 
 use crate::error::Error;
 
@@ -144,6 +146,15 @@ impl Chain {
     /// The node does not answer.
     pub async fn gas_balance_wei(&self, of: Address) -> Result<alloy::primitives::U256, Error> {
         self.provider.get_balance(of).await.map_err(|e| self.failed("eth_getBalance", &e))
+    }
+
+    /// Whether there is a contract at an address.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn has_code(&self, at: Address) -> Result<bool, Error> {
+        let code = self.provider.get_code_at(at).await.map_err(|e| self.failed("eth_getCode", &e))?;
+        Ok(!code.is_empty())
     }
 
     /// Nonce of the wallet's next transaction.
@@ -328,6 +339,8 @@ pub fn revert_words(data: &[u8]) -> String {
         .or_else(|| named::<Docket::DocketErrors>(data))
         .or_else(|| named::<Disputes::DisputesErrors>(data))
         .or_else(|| named::<Referee::RefereeErrors>(data))
+        .or_else(|| named::<VerifierDraw::VerifierDrawErrors>(data))
+        .or_else(|| named::<Deliveries::DeliveriesErrors>(data))
         .or_else(|| named::<Stakes::StakesErrors>(data))
         .or_else(|| named::<Parameters::ParametersErrors>(data))
         .or_else(|| named::<DevToken::DevTokenErrors>(data));

@@ -6,9 +6,9 @@ use std::{
 };
 
 use alloy::{
-    primitives::{Address, B256, Log, U256},
+    primitives::{Address, B256, Log, U256, keccak256},
     rpc::types::Filter,
-    sol_types::SolEvent,
+    sol_types::{SolEvent, SolValue},
 };
 use lockstep_contracts::{Disputes, JobMarket};
 use lockstep_dispute::Posted;
@@ -94,6 +94,10 @@ pub struct Job {
     pub deadline_s: u64,
     /// Root over the checkpoints of the first claim that stands.
     pub claim_root: Option<B256>,
+    /// What it is committed to, while it is not revealed.
+    pub commitment: Option<B256>,
+    /// Until when a commitment must be revealed; seconds since 1970.
+    pub reveal_end_s: u64,
     /// End of its window; seconds since 1970.
     pub window_end_s: u64,
     /// Disputes that are played or wait over it.
@@ -254,6 +258,8 @@ impl Client {
             state_root,
             deadline_s: j.deadlineS,
             claim_root: claim.as_ref().map(|c| c.claimRoot).filter(|root| !root.is_zero()),
+            commitment: claim.as_ref().filter(|c| c.claimRoot.is_zero()).map(|c| c.commitment),
+            reveal_end_s: claim.as_ref().map_or(0, |c| c.revealEndS),
             window_end_s: claim.as_ref().map_or(0, |c| c.windowEndS),
             disputes: claim.map_or(0, |c| c.disputes),
         })
@@ -359,6 +365,42 @@ impl Client {
             uri,
         };
         self.chain.send(MARKET, self.deployment.market, call).await
+    }
+
+    /// Commits to the next milestone of a job with assigned verifiers. The salt comes from the wallet and need not be kept.
+    ///
+    /// # Errors
+    /// The deadline is over, or the job is another solver's.
+    pub async fn commit_claim(&self, job: &Job, state_roots: &[B256]) -> Result<Outcome, Error> {
+        let root = lockstep_commit::Tree::new(state_roots.to_vec()).root();
+        let call = JobMarket::commitClaimCall {
+            jobId: U256::from(job.id),
+            spec: self.spec(job.id).await?,
+            milestone: job.final_milestones,
+            commitment: keccak256((root, self.claim_salt(job)?).abi_encode()),
+        };
+        self.chain.send(MARKET, self.deployment.market, call).await
+    }
+
+    /// Reveals what [`Self::commit_claim`] committed to.
+    ///
+    /// # Errors
+    /// Verifiers may still commit, it is too late, or these are other roots.
+    pub async fn reveal_claim(&self, job: &Job, state_roots: Vec<B256>, uri: String) -> Result<Outcome, Error> {
+        let call = JobMarket::revealClaimCall {
+            jobId: U256::from(job.id),
+            spec: self.spec(job.id).await?,
+            milestone: job.final_milestones,
+            stateRoots: state_roots,
+            salt: self.claim_salt(job)?,
+            uri,
+        };
+        self.chain.send(MARKET, self.deployment.market, call).await
+    }
+
+    fn claim_salt(&self, job: &Job) -> Result<B256, Error> {
+        let label = ("claim".to_owned(), U256::from(job.id), job.attempt, job.final_milestones);
+        self.chain.secret(&label.abi_encode_params())
     }
 
     /// Ends the window of the first claim that stands: pays the solver.

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use alloy::{
-    primitives::{Address, Bytes, U256},
+    primitives::{Address, Bytes, U256, address},
     sol_types::SolValue,
 };
-use lockstep_contracts::{DevToken, Disputes, Docket, JobMarket, Parameters, Referee, Stakes, Timelock};
+use lockstep_contracts::{
+    Deliveries, DevL1Block, DevToken, Disputes, Docket, JobMarket, Parameters, Referee, Stakes, Timelock, VerifierDraw,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{chain::Chain, error::Error};
@@ -15,6 +17,8 @@ use crate::{chain::Chain, error::Error};
 pub const SUPPLY_WEI: u128 = 1_000_000_000 * 1_000_000_000_000_000_000;
 /// Share of every paid milestone that goes to the treasury, in hundredths of a percent.
 pub const FEE_BPS: u16 = 100;
+/// Where OP Stack chains show the L1 block that they derive from.
+pub const L1_BLOCK: Address = address!("4200000000000000000000000000000000000015");
 /// How long a change of the parameters is public before it can be made, in seconds.
 pub const TIMELOCK_S: u64 = 2 * 86_400;
 
@@ -36,6 +40,10 @@ pub struct Deployment {
     pub market: Address,
     /// Every token of the market: escrow, stakes, bonds, balances.
     pub stakes: Address,
+    /// Assigned verifiers.
+    pub draw: Address,
+    /// Pay that waits for a receipt.
+    pub deliveries: Address,
     /// What the owner may set.
     pub parameters: Address,
     /// The owner of the parameters.
@@ -112,9 +120,14 @@ pub async fn deploy(chain: &Chain, treasury: Address) -> Result<Deployment, Erro
     let timelock = chain.create("Timelock", creation(&Timelock::BYTECODE, timelock)).await?;
     let parameters = (timelock, default_values()).abi_encode_params();
     let parameters = chain.create("Parameters", creation(&Parameters::BYTECODE, parameters)).await?;
+    let l1 = if chain.has_code(L1_BLOCK).await? {
+        L1_BLOCK
+    } else {
+        chain.create("DevL1Block", DevL1Block::BYTECODE.clone()).await?
+    };
     // The rest name each other, so their addresses are computed from the nonces that will make them.
     let planned = Planned::new(deployer, chain.nonce().await?);
-    for (name, code, address) in planned.creations(token, parameters, treasury) {
+    for (name, code, address) in planned.creations(token, parameters, l1, treasury) {
         let made = chain.create(name, code).await?;
         if made != address {
             let reason = format!(
@@ -123,9 +136,22 @@ pub async fn deploy(chain: &Chain, treasury: Address) -> Result<Deployment, Erro
             return Err(Error::Refused { what: "the deployment".into(), reason });
         }
     }
-    let Planned { stakes, market, docket, disputes } = planned;
+    let Planned { stakes, market, docket, disputes, draw, deliveries } = planned;
     let chain_id = chain.chain_id();
-    Ok(Deployment { chain_id, token, referee, disputes, docket, market, stakes, parameters, timelock, block })
+    Ok(Deployment {
+        chain_id,
+        token,
+        referee,
+        disputes,
+        docket,
+        market,
+        stakes,
+        draw,
+        deliveries,
+        parameters,
+        timelock,
+        block,
+    })
 }
 
 /// Addresses of the contracts that name each other, before they exist.
@@ -139,14 +165,19 @@ pub struct Planned {
     pub docket: Address,
     /// The game.
     pub disputes: Address,
+    /// Assigned verifiers.
+    pub draw: Address,
+    /// Holdbacks.
+    pub deliveries: Address,
 }
 
 impl Planned {
     /// What `deployer` creates from `nonce` on.
     #[must_use]
     pub fn new(deployer: Address, nonce: u64) -> Self {
-        let [stakes, market, docket, disputes] = [0, 1, 2, 3].map(|i| deployer.create(nonce + i));
-        Self { stakes, market, docket, disputes }
+        let [stakes, market, docket, disputes, draw, deliveries] =
+            [0, 1, 2, 3, 4, 5].map(|i| deployer.create(nonce + i));
+        Self { stakes, market, docket, disputes, draw, deliveries }
     }
 
     /// Name, creation code and address of each, in the order of their nonces.
@@ -155,18 +186,21 @@ impl Planned {
         &self,
         token: Address,
         parameters: Address,
+        l1: Address,
         treasury: Address,
-    ) -> [(&'static str, Bytes, Address); 4] {
-        let Self { stakes, market, docket, disputes } = *self;
-        let none = Address::ZERO;
-        let modules = (token, parameters, [market, docket, none, none]).abi_encode_params();
-        let neighbours = JobMarket::Neighbours { stakes, parameters, docket, draw: none, deliveries: none, treasury };
+    ) -> [(&'static str, Bytes, Address); 6] {
+        let Self { stakes, market, docket, disputes, draw, deliveries } = *self;
+        let modules = (token, parameters, [market, docket, draw, deliveries]).abi_encode_params();
+        let neighbours = JobMarket::Neighbours { stakes, parameters, docket, draw, deliveries, treasury };
+        let drawing = (stakes, market, parameters, l1, treasury).abi_encode_params();
         let challenges = (stakes, market, disputes, parameters, treasury).abi_encode_params();
         [
             ("Stakes", creation(&Stakes::BYTECODE, modules), stakes),
             ("JobMarket", creation(&JobMarket::BYTECODE, neighbours.abi_encode()), market),
             ("Docket", creation(&Docket::BYTECODE, challenges), docket),
             ("Disputes", creation(&Disputes::BYTECODE, docket.abi_encode()), disputes),
+            ("VerifierDraw", creation(&VerifierDraw::BYTECODE, drawing), draw),
+            ("Deliveries", creation(&Deliveries::BYTECODE, (stakes, market).abi_encode_params()), deliveries),
         ]
     }
 }

@@ -21,6 +21,7 @@
 
 pub mod account;
 pub mod artifact;
+pub mod assigned;
 pub mod chain;
 pub mod challenge;
 pub mod client;

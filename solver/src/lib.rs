@@ -21,8 +21,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lockstep_commit::B256;
 use lockstep_sdk::{
     artifact::{Fetcher, Kind},
+    assigned::{SeatStatus, claim_key},
     challenge::EntryStatus,
     client::{Client, Job, JobSpec, JobStatus, Schedule, price_at},
     error::Error,
@@ -203,7 +205,9 @@ impl JobWorker {
     /// The next thing to do for a job of ours.
     async fn carry_on(&mut self, job: &Job) -> Result<Next, Error> {
         let client = self.solver.client.clone();
-        let Some(claim_root) = job.claim_root else { return self.train(job).await };
+        let Some(claim_root) = job.claim_root else {
+            return if job.commitment.is_some() { self.reveal(job).await } else { self.train(job).await };
+        };
         if job.disputes != 0 {
             return self.defend_all(job).await;
         }
@@ -244,7 +248,8 @@ impl JobWorker {
         Ok(run)
     }
 
-    async fn train(&mut self, job: &Job) -> Result<Next, Error> {
+    /// State roots at the checkpoints of the current milestone; the states are served once the roots are public.
+    async fn roots(&mut self, job: &Job) -> Result<Vec<B256>, Error> {
         let run = self.our_run(job).await?;
         let schedule = Schedule::of(&self.prepared().await?.spec);
         let steps = schedule.checkpoints_of(job.final_milestones);
@@ -252,14 +257,51 @@ impl JobWorker {
         self.solver.report.tell(job.id, "training", format!("steps {first} to {last}, {} checkpoints", steps.len()));
         let started = Instant::now();
         let mut roots = Vec::with_capacity(steps.len());
+        let secret = self.prepared().await?.spec.verifiers != 0 && job.commitment.is_none();
         for (root, state) in checkpoints(&run, steps).await? {
-            self.solver.fetcher.store().put_state(&state)?;
+            if !secret {
+                self.solver.fetcher.store().put_state(&state)?;
+            }
             roots.push(root);
         }
         let seconds = started.elapsed().as_secs_f64();
-        let outcome = self.solver.client.claim(job, roots, self.solver.config.uri.clone()).await?;
         let detail = format!("milestone {}: {} steps in {seconds:.2} s", job.final_milestones, last - first);
-        self.solver.report.sent(job.id, "claimed", detail, &outcome);
+        self.solver.report.tell(job.id, "trained", detail);
+        Ok(roots)
+    }
+
+    async fn train(&mut self, job: &Job) -> Result<Next, Error> {
+        let roots = self.roots(job).await?;
+        let client = self.solver.client.clone();
+        let milestone = job.final_milestones;
+        if self.prepared().await?.spec.verifiers == 0 {
+            let outcome = client.claim(job, roots, self.solver.config.uri.clone()).await?;
+            self.solver.report.sent(job.id, "claimed", format!("milestone {milestone}"), &outcome);
+        } else {
+            let outcome = client.commit_claim(job, &roots).await?;
+            self.solver.report.sent(job.id, "committed", format!("milestone {milestone}"), &outcome);
+        }
+        Ok(Next::Again)
+    }
+
+    /// Reveals the claim once no verifier may commit any more, and serves its states.
+    async fn reveal(&mut self, job: &Job) -> Result<Next, Error> {
+        let client = self.solver.client.clone();
+        let key = claim_key(job, job.final_milestones);
+        let draw = client.draw_of(key).await?;
+        let now_s = client.chain().now_s().await?;
+        if now_s <= draw.request.commitEndS {
+            let seats = client.seats(key).await?;
+            let waits = seats.len() < usize::from(draw.request.count)
+                || seats.iter().any(|seat| seat.status == SeatStatus::Drawn);
+            if waits {
+                self.wait(job.id, format!("assigned verifiers commit until {}", draw.request.commitEndS));
+                return Ok(Next::Wait);
+            }
+        }
+        let roots = self.roots(job).await?;
+        let outcome = client.reveal_claim(job, roots, self.solver.config.uri.clone()).await?;
+        self.solver.report.sent(job.id, "claimed", format!("milestone {}", job.final_milestones), &outcome);
         Ok(Next::Again)
     }
 

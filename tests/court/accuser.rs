@@ -1,12 +1,16 @@
 //! Honest work against a challenger that points anywhere at all: it wins every game, and is paid for it.
 
 use lockstep_commit::{Tree, tree};
-use lockstep_dispute::{Defender, Move, Phase, Posted, Side, State, witness};
+use lockstep_dispute::{
+    Defender, Move, Phase, Posted, Side, State,
+    money::{lost_bond, settlement},
+    witness,
+};
 use lockstep_sdk::run::Run;
 
 use crate::chain::{ARBITER, CHALLENGER, Chain, REQUESTER, SOLVER, TREASURY};
 use crate::game::Game;
-use crate::market::{BOND_WEI, Claimed, DONE, PRICE_WEI, STAKE_WEI, TAKEN, TIP_WEI};
+use crate::market::{AMOUNTS, BOND_WEI, Claimed, DONE, PRICE_WEI, STAKE_WEI, TAKEN, TIP_WEI, shares};
 use crate::random::{Rng, setting};
 use crate::work::{Work, checkpoint_roots};
 
@@ -247,7 +251,7 @@ fn honest_work_wins(batch: u32, games: u64, seed: u64) -> Tally {
         let after = [SOLVER, CHALLENGER, ARBITER].map(|party| chain.balance_wei(party));
         let got: Vec<i128> = after.iter().zip(dispute).map(|(after, before)| after - before).collect();
         let bond = BOND_WEI as i128;
-        let defender = (bond - tip) * 3 / 4;
+        let defender = lost_bond(&AMOUNTS, &shares(), tip != 0).solver_wei as i128;
         assert_eq!(got, [defender, -bond, tip], "game {number}");
         defended += defender;
         assert_eq!(claimed.status(&mut chain), TAKEN, "game {number}: the claim stands");
@@ -256,7 +260,7 @@ fn honest_work_wins(batch: u32, games: u64, seed: u64) -> Tally {
     assert_eq!(claimed.status(&mut chain), DONE);
     let after = parties.map(|party| chain.balance_wei(party));
     let got: Vec<i128> = after.iter().zip(before).map(|(after, before)| after - before).collect();
-    let (price, fee) = (PRICE_WEI as i128, PRICE_WEI as i128 / 100);
+    let (price, fee) = (PRICE_WEI as i128, settlement(&AMOUNTS, &shares()).treasury_wei as i128);
     let (bonds, tips) = (BOND_WEI as i128 * i128::from(games), TIP_WEI as i128 * i128::from(tally.judged));
     let lost = bonds - tips - defended;
     assert_eq!(got, [price - fee + defended, -bonds, tips, -price, fee + lost], "{STAKE_WEI} of stake came back");

@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, Bytes, Log, TxKind, U256};
 use alloy_sol_types::{SolCall, SolValue};
-use lockstep_contracts::{DevToken, Disputes, Parameters, Referee, Stakes};
+use lockstep_contracts::{DevL1Block, DevToken, Disputes, Parameters, Referee, Stakes};
 use lockstep_dispute::Posted;
 use lockstep_sdk::{
     chain::revert_words,
@@ -45,6 +45,8 @@ pub(crate) struct Chain {
     pub(crate) now_s: u64,
     /// Gas of the dearest transaction so far.
     pub(crate) most_gas: u64,
+    /// Gas of all transactions so far.
+    pub(crate) all_gas: u64,
 }
 
 impl Chain {
@@ -58,8 +60,19 @@ impl Chain {
         let [token, referee, stakes, market, docket, disputes] = [Address::ZERO; 6];
         let now_s = 1_800_000_000;
         let deployer_nonce = 0;
-        let mut chain =
-            Self { evm, deployer_nonce, token, referee, stakes, market, docket, disputes, now_s, most_gas: 0 };
+        let mut chain = Self {
+            evm,
+            deployer_nonce,
+            token,
+            referee,
+            stakes,
+            market,
+            docket,
+            disputes,
+            now_s,
+            most_gas: 0,
+            all_gas: 0,
+        };
         chain.deploy();
         chain
     }
@@ -70,8 +83,9 @@ impl Chain {
         self.referee = self.create(Referee::BYTECODE.to_vec());
         let parameters = (DEPLOYER, default_values()).abi_encode_params();
         let parameters = self.create(with(&Parameters::BYTECODE, parameters));
+        let l1 = self.create(DevL1Block::BYTECODE.to_vec());
         let planned = Planned::new(DEPLOYER, self.deployer_nonce);
-        for (name, code, address) in planned.creations(self.token, parameters, TREASURY) {
+        for (name, code, address) in planned.creations(self.token, parameters, l1, TREASURY) {
             assert_eq!(self.create(code.to_vec()), address, "{name}");
         }
         (self.stakes, self.market) = (planned.stakes, planned.market);
@@ -101,6 +115,7 @@ impl Chain {
         let result = self.evm.transact_commit(transaction(from, to, data)).unwrap();
         self.deployer_nonce += u64::from(from == DEPLOYER);
         self.most_gas = self.most_gas.max(result.tx_gas_used());
+        self.all_gas += result.tx_gas_used();
         result
     }
 

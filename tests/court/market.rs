@@ -7,7 +7,11 @@ use lockstep_contracts::{
     Docket,
     JobMarket::{self, JobSpec},
 };
-use lockstep_dispute::Terms;
+use lockstep_dispute::{
+    Terms,
+    money::{Amounts, Shares},
+};
+use lockstep_sdk::deploy::default_values;
 
 use crate::chain::{CHALLENGER, Chain, REQUESTER, SOLVER};
 use crate::work::{PER_CHECKPOINT, STEPS, Work};
@@ -19,6 +23,22 @@ pub(crate) const TIP_WEI: u128 = 5_000_000_000_000_000_009;
 pub(crate) const WINDOW_S: u32 = 30 * 86_400;
 pub(crate) const CLOCK_S: u32 = 3_600;
 pub(crate) const GRACE_S: u32 = 60;
+
+/// The amounts of the job, for the model of the money.
+pub(crate) const AMOUNTS: Amounts =
+    Amounts { price_wei: PRICE_WEI, stake_wei: STAKE_WEI, bond_wei: BOND_WEI, tip_wei: TIP_WEI };
+
+/// The shares that the contracts were deployed with.
+pub(crate) fn shares() -> Shares {
+    let v = default_values();
+    Shares {
+        fee_bps: v.feeBps,
+        winner_bps: v.winnerBps,
+        reserved_bps: v.reservedBps,
+        requester_bps: v.requesterBps,
+        defender_bps: v.defenderBps,
+    }
+}
 
 /// Codes of the contract's job status.
 pub(crate) const DONE: u8 = 3;
@@ -70,7 +90,12 @@ fn spec(work: &Work, referee: Address) -> JobSpec {
 impl Claimed {
     /// Posts and takes a job and claims `roots` for it.
     pub(crate) fn new(chain: &mut Chain, work: &Work, roots: Vec<B256>) -> Self {
-        let (market, spec) = (chain.market, spec(work, chain.referee));
+        let spec = spec(work, chain.referee);
+        Self::of(chain, work, spec, roots)
+    }
+
+    fn of(chain: &mut Chain, work: &Work, spec: JobSpec, roots: Vec<B256>) -> Self {
+        let market = chain.market;
         chain.send(REQUESTER, market, &JobMarket::postCall { spec: spec.clone() }).unwrap();
         let id = chain.view(market, &JobMarket::jobCountCall {});
         let take = JobMarket::takeCall { jobId: id, spec: spec.clone(), minPriceWei: PRICE_WEI };
@@ -140,5 +165,25 @@ impl Claimed {
     pub(crate) fn withdraw(&self, chain: &mut Chain) {
         let call = JobMarket::withdrawCall { jobId: U256::from(self.job_id), spec: self.spec.clone() };
         chain.send(REQUESTER, chain.market, &call).unwrap();
+    }
+}
+
+/// Post, take, claim of 16 checkpoints, settle: what a job of one milestone without disputes costs.
+#[test]
+fn a_job_without_a_dispute_costs_at_most_600_000_gas() {
+    let work = Work::new(32);
+    let mut chain = Chain::new();
+    let roots: Vec<B256> = (1..=16).map(B256::with_last_byte).collect();
+    // a first job, so that balances and the like are not written for the first time
+    for warm in [true, false] {
+        let before = chain.all_gas;
+        let mut job = spec(&work, chain.referee);
+        (job.steps, job.stepsPerCheckpoint, job.checkpointsPerMilestone) = (16, 1, 16);
+        let claimed = Claimed::of(&mut chain, &work, job, roots.clone());
+        claimed.settle(&mut chain);
+        assert_eq!(claimed.status(&mut chain), DONE);
+        let gas = chain.all_gas - before;
+        println!("a {} job: {gas} gas", if warm { "first" } else { "later" });
+        assert!(gas <= 600_000, "{gas} gas");
     }
 }

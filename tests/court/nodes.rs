@@ -2,12 +2,12 @@
 
 use alloy_sol_types::SolEvent;
 use lockstep_contracts::Disputes;
-use lockstep_dispute::{Phase, Side, first_wrong_checkpoint, witness};
+use lockstep_dispute::{Phase, Side, first_wrong_checkpoint, money::conviction, witness};
 use lockstep_sdk::run::{Fault, Run};
 
 use crate::chain::{ARBITER, CHALLENGER, Chain, REQUESTER, SOLVER, TREASURY};
 use crate::game::Game;
-use crate::market::{BOND_WEI, CONVICTED, Claimed, STAKE_WEI, TIP_WEI};
+use crate::market::{AMOUNTS, BOND_WEI, CONVICTED, Claimed, STAKE_WEI, shares};
 use crate::random::{Rng, setting};
 use crate::work::{PER_CHECKPOINT, STEPS, Work, checkpoint_roots, traced};
 
@@ -112,11 +112,11 @@ fn a_conviction_splits_the_stake_to_the_wei() {
         claimed.withdraw(&mut chain);
         let after = parties.map(|party| chain.balance_wei(party));
         let got: Vec<i128> = after.iter().zip(before).map(|(after, before)| after - before).collect();
-        let (stake, tip) = (STAKE_WEI as i128, TIP_WEI as i128);
-        let (half, rest) = (stake / 2, stake - stake / 2);
-        let requester = rest * 8 / 10;
-        let (winner, arbiter) = if judge == ARBITER { (half - tip, tip) } else { (half, 0) };
-        assert_eq!(got, [-stake, winner, arbiter, requester, rest - requester]);
+        let split = conviction(&AMOUNTS, &shares(), true, None);
+        let [winner, tip] = [split.winner_wei, split.judge_wei].map(|wei| wei as i128);
+        let (winner, arbiter) = if judge == ARBITER { (winner, tip) } else { (winner + tip, 0) };
+        let [requester, treasury] = [split.requester_wei, split.treasury_wei].map(|wei| wei as i128);
+        assert_eq!(got, [-(STAKE_WEI as i128), winner, arbiter, requester, treasury]);
         assert_eq!(chain.held_wei(chain.market), 0, "the market keeps nothing");
         assert_eq!(chain.held_wei(chain.docket), 0, "nor does the docket");
     }

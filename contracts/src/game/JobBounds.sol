@@ -22,8 +22,8 @@ library JobBounds {
     uint32 internal constant MAX_WAIT_S = 365 days;
     uint32 internal constant MAX_WINDOW_S = 30 days;
     uint32 internal constant MAX_CLOCK_S = 30 days;
-    uint8 internal constant MAX_VERIFIERS = 0;
-    uint16 internal constant MAX_HOLDBACK_BPS = 0;
+    uint8 internal constant MAX_VERIFIERS = 8;
+    uint16 internal constant MAX_HOLDBACK_BPS = 3_000;
     /// Largest amount of one kind: the escrow of the longest job still fits 128 bits.
     uint128 internal constant MAX_WEI = 1 << 96;
     uint256 private constant BPS = 10_000;
@@ -70,7 +70,8 @@ library JobBounds {
         check("windowS", s.windowS, v.minWindowS, MAX_WINDOW_S);
         check("clockS", s.clockS, v.minClockS, MAX_CLOCK_S);
         check("graceS", s.graceS, 1, s.clockS);
-        check("verifyS", s.verifyS, s.verifiers == 0 ? 0 : 1, MAX_WAIT_S);
+        // a quarter of it is for declining
+        check("verifyS", s.verifyS, s.verifiers == 0 ? 0 : 4 * v.minClockS, MAX_WAIT_S);
         check("receiptS", s.receiptS, s.holdbackBps == 0 ? 0 : 1, MAX_WINDOW_S);
     }
 

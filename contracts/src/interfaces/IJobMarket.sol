@@ -196,6 +196,8 @@ interface IJobMarket {
     function standing(uint256 jobId, uint32 milestone) external view returns (Standing memory);
     /// Whether the claim with this key may still become final.
     function stands(uint256 jobId, uint32 attempt, uint32 milestone) external view returns (bool);
+    /// Whether claims of this attempt may still become final.
+    function mayStand(uint256 jobId, uint32 attempt) external view returns (bool);
     /// Whether a solver was convicted or late in a job, and so may not take it again.
     function barred(uint256 jobId, address solver) external view returns (bool);
 

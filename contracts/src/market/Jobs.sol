@@ -92,6 +92,11 @@ abstract contract Jobs is IJobMarket {
         return milestone - j.finalMilestones < j.standingClaims;
     }
 
+    function mayStand(uint256 jobId, uint32 attempt) external view returns (bool) {
+        Job storage j = _jobs[jobId];
+        return j.status == JobStatus.Taken && j.attempt == attempt;
+    }
+
     /// Linear from the start price to the end price over `auctionS`, then the end price.
     function _priceWei(JobSpec calldata s, uint64 openedS) internal view returns (uint128) {
         uint256 elapsedS = block.timestamp - openedS;

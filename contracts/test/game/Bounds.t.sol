@@ -186,7 +186,7 @@ contract BoundsTest is Fixture {
 
     function test_aTokenThatTakesAFeeIsRefused() public {
         GreedyToken greedy = new GreedyToken();
-        Deployer deployer = new Deployer(address(greedy), address(parameters), treasury);
+        Deployer deployer = new Deployer(address(greedy), address(parameters), address(l1), treasury);
         (stakes, market, docket) = (deployer.stakes(), deployer.market(), deployer.docket());
         address[3] memory all = [requester, solver, challenger];
         for (uint256 i = 0; i < 3; ++i) {

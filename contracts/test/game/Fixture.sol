@@ -4,7 +4,9 @@ pragma solidity ^0.8.30;
 import {DevToken} from "../../src/DevToken.sol";
 import {Disputes} from "../../src/Disputes.sol";
 import {Docket} from "../../src/Docket.sol";
+import {Deliveries} from "../../src/Deliveries.sol";
 import {JobMarket} from "../../src/JobMarket.sol";
+import {VerifierDraw} from "../../src/VerifierDraw.sol";
 import {Parameters} from "../../src/Parameters.sol";
 import {Stakes} from "../../src/Stakes.sol";
 import {Neighbours} from "../../src/market/Jobs.sol";
@@ -15,6 +17,7 @@ import {Claim, Job, JobSpec, JobStatus} from "../../src/interfaces/IJobMarket.so
 import {Values} from "../../src/interfaces/IParameters.sol";
 import {Account} from "../../src/interfaces/IStakes.sol";
 import {Test} from "../Test.sol";
+import {L1Double} from "./L1Double.sol";
 import {RefereeDouble} from "./RefereeDouble.sol";
 import {Trees} from "./Trees.sol";
 
@@ -24,9 +27,11 @@ contract Deployer {
     JobMarket public immutable market;
     Docket public immutable docket;
     Disputes public immutable disputes;
+    VerifierDraw public immutable draw;
+    Deliveries public immutable deliveries;
 
-    constructor(address token, address parameters, address treasury) {
-        address[4] memory modules = [_created(2), _created(3), address(0), address(0)];
+    constructor(address token, address parameters, address l1, address treasury) {
+        address[4] memory modules = [_created(2), _created(3), _created(5), _created(6)];
         stakes = new Stakes(token, parameters, modules);
         market = new JobMarket(
             Neighbours({
@@ -40,7 +45,9 @@ contract Deployer {
         );
         docket = new Docket(address(stakes), address(market), _created(4), parameters, treasury);
         disputes = new Disputes(address(docket));
-        require(address(disputes) == _created(4), "precomputed address");
+        draw = new VerifierDraw(address(stakes), address(market), parameters, l1, treasury);
+        deliveries = new Deliveries(address(stakes), address(market));
+        require(address(deliveries) == _created(6), "precomputed address");
     }
 
     function _created(uint8 nonce) private view returns (address) {
@@ -61,7 +68,10 @@ abstract contract Fixture is Test {
     JobMarket internal market;
     Docket internal docket;
     Disputes internal disputes;
+    VerifierDraw internal draw;
+    Deliveries internal deliveries;
     RefereeDouble internal referee;
+    L1Double internal l1;
 
     address internal requester = makeAddr("requester");
     address internal solver = makeAddr("solver");
@@ -80,11 +90,14 @@ abstract contract Fixture is Test {
         token = new DevToken(5 * PURSE);
         referee = new RefereeDouble();
         parameters = new Parameters(address(this), defaultValues());
-        Deployer deployer = new Deployer(address(token), address(parameters), treasury);
+        l1 = new L1Double();
+        Deployer deployer = new Deployer(address(token), address(parameters), address(l1), treasury);
         stakes = deployer.stakes();
         market = deployer.market();
         docket = deployer.docket();
         disputes = deployer.disputes();
+        draw = deployer.draw();
+        deliveries = deployer.deliveries();
         fund(requester);
         fund(solver);
         fund(challenger);
@@ -322,6 +335,8 @@ abstract contract Fixture is Test {
     function assertSettledToTheWei() internal view {
         assertEq(stakes.heldWei(address(market)), 0, "market");
         assertEq(stakes.heldWei(address(docket)), 0, "docket");
+        assertEq(stakes.heldWei(address(draw)), 0, "draw");
+        assertEq(stakes.heldWei(address(deliveries)), 0, "deliveries");
         assertEq(everything(), 4 * PURSE, "sum of purses");
         assertSolvent();
     }
@@ -333,7 +348,8 @@ abstract contract Fixture is Test {
     /// INVARIANT: the tokens are what accounts and holders have on the books.
     function assertSolvent() internal view {
         address[6] memory all = [requester, solver, challenger, stranger, judge, treasury];
-        uint256 sum = stakes.heldWei(address(market)) + stakes.heldWei(address(docket));
+        uint256 sum = stakes.heldWei(address(market)) + stakes.heldWei(address(docket))
+            + stakes.heldWei(address(draw)) + stakes.heldWei(address(deliveries));
         for (uint256 i = 0; i < 6; ++i) {
             Account memory a = stakes.account(all[i]);
             assertLe(a.lockedWei + a.unbondingWei, a.stakeWei, "locked and unbonding are part of the stake");

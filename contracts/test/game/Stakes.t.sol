@@ -171,7 +171,7 @@ contract StakesTest is Fixture {
     /// Tokens that return nothing work; a receiver that the token refuses stops nobody but itself.
     function test_aTokenThatRefusesAReceiverTrapsNobodyElse() public {
         OddToken odd = new OddToken();
-        Deployer deployer = new Deployer(address(odd), address(parameters), treasury);
+        Deployer deployer = new Deployer(address(odd), address(parameters), address(l1), treasury);
         (stakes, market, docket, disputes) =
             (deployer.stakes(), deployer.market(), deployer.docket(), deployer.disputes());
         odd.transfer(requester, 1_000);
