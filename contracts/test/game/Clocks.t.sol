@@ -4,6 +4,7 @@ pragma solidity ^0.8.30;
 import {Dispute, IDisputes, Phase, Side} from "../../src/interfaces/IDisputes.sol";
 import {JobSpec, JobStatus} from "../../src/interfaces/IJobMarket.sol";
 import {Game} from "../../src/game/Game.sol";
+import {Trees} from "./Trees.sol";
 import {World} from "./World.sol";
 
 /// Chess clocks, grace and timeouts. Both sides start with 400 s; a move leaves the other at least 50 s.
@@ -155,6 +156,39 @@ contract ClocksTest is World {
         timeout();
         refused(abi.encodeWithSelector(Game.WrongPhase.selector, Phase.ChallengerWon));
         timeout();
+    }
+
+    /// The sequencer is away for a whole sequencing window, in the turn of either side. Clocks are at least twice that, so who was
+    /// to move moves when it is back, and nobody has lost.
+    function test_clocksUnderASequencerOutage() public {
+        uint32 window = 12 hours;
+        JobSpec memory spec = worldSpec();
+        (spec.clockS, spec.graceS) = (2 * window, 1 hours);
+        openSimple(spec, Trees.root(afterLeaves()));
+        pass(window);
+        postTrace();
+        assertClocks(window, 2 * window);
+        pass(window);
+        walkTo(traceLeaves(), node);
+        assertClocks(window, window);
+        pass(window);
+        postTensor();
+        assertClocks(0, window);
+    }
+
+    /// However long the game, extensions end with the moves: after both clocks a side has the grace, once for each move.
+    function test_extensionsAreBounded() public {
+        openWorld();
+        uint256 start = block.timestamp;
+        pass(400);
+        postTrace();
+        pass(400);
+        pointState();
+        // both clocks are empty; from here on a turn is a grace long
+        pass(50);
+        postChildren(rootLevel(afterLeaves()));
+        assertEq(disputes.deadlineS(id), block.timestamp + 50);
+        assertEq(block.timestamp - start, 2 * 400 + 50);
     }
 
     /// However both sides use their time, a charge takes what passed, never more than was left, and the deadline follows.

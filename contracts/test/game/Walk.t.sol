@@ -24,6 +24,9 @@ contract WalkTest is Fixture {
     /// Openings of named challenges, to start and reclaim them.
     mapping(uint256 disputeId => Opening) private openings;
     uint256 private rng;
+    /// Jobs and disputes that came to their end.
+    uint256 private pastJobs;
+    uint256 private pastDisputes;
     uint256 private lateWei;
     uint256[16] private done;
 
@@ -63,7 +66,7 @@ contract WalkTest is Fixture {
             if (i % 100 == 99) finish();
         }
         for (uint256 kind = 0; kind < 13; ++kind) {
-            assertGt(done[kind], 0);
+            assertTrue(done[kind] > 0, vm.toString(kind));
         }
     }
 
@@ -95,7 +98,7 @@ contract WalkTest is Fixture {
     }
 
     function open() private view returns (uint256 count) {
-        for (uint256 i = 1; i <= market.jobCount(); ++i) {
+        for (uint256 i = pastJobs + 1; i <= market.jobCount(); ++i) {
             JobStatus s = market.job(i).status;
             if (s == JobStatus.Open || s == JobStatus.Taken || s == JobStatus.Convicted) ++count;
         }
@@ -159,17 +162,18 @@ contract WalkTest is Fixture {
         Opening memory o = openingAt(roots(key), uint32(honest ? lies[key] - 1 : below(CHECKPOINTS)));
         o.milestone = m;
         if (o.checkpoint == 0 && m != job.finalMilestones) o.beforeRoot = market.claimOf(jobId, m - 1).endRoot;
+        if (!honest && lies[key] == o.checkpoint + 1) return false; // it would be right
         openAs(who, o);
         openings[id] = o;
         return true;
     }
 
     function entryOf(EntryStatus status) private returns (uint256 found, Entry memory e) {
-        uint256 count = docket.disputeCount();
+        uint256 count = docket.disputeCount() - pastDisputes;
         if (count == 0) return (0, e);
         uint256 start = below(count);
-        for (uint256 i = 0; i < count && i < 40; ++i) {
-            found = 1 + (start + i) % count;
+        for (uint256 i = 0; i < count; ++i) {
+            found = pastDisputes + 1 + (start + i) % count;
             e = docket.entry(found);
             if (e.status == status) return (found, e);
         }
@@ -264,7 +268,7 @@ contract WalkTest is Fixture {
 
     function check() private view {
         uint256 owed;
-        for (uint256 i = 1; i <= market.jobCount(); ++i) {
+        for (uint256 i = pastJobs + 1; i <= market.jobCount(); ++i) {
             Job memory job = market.job(i);
             if (job.status == JobStatus.Open || job.status == JobStatus.Taken || job.status == JobStatus.Convicted) {
                 owed += uint256(specs[i].endPriceWei) * (job.milestones - job.finalMilestones);
@@ -285,7 +289,7 @@ contract WalkTest is Fixture {
     function finish() private {
         for (uint256 round = 0; round < 12; ++round) {
             vm.warp(block.timestamp + 400);
-            for (uint256 d = 1; d <= docket.disputeCount(); ++d) {
+            for (uint256 d = pastDisputes + 1; d <= docket.disputeCount(); ++d) {
                 Entry memory e = docket.entry(d);
                 if (e.status == EntryStatus.Active) resolve(d, e);
                 e = docket.entry(d);
@@ -294,7 +298,7 @@ contract WalkTest is Fixture {
                     try docket.reclaim(d, o) {} catch {}
                 }
             }
-            for (uint256 i = 1; i <= market.jobCount(); ++i) {
+            for (uint256 i = pastJobs + 1; i <= market.jobCount(); ++i) {
                 jobId = i;
                 settleOne();
                 expireOne();
@@ -302,6 +306,7 @@ contract WalkTest is Fixture {
             }
         }
         check();
+        (pastJobs, pastDisputes) = (market.jobCount(), docket.disputeCount());
         assertEq(stakes.heldWei(address(market)), 0, "escrow left");
         assertEq(stakes.heldWei(address(docket)), 0, "bonds left");
         address[2] memory solvers = [solver, cheat];
