@@ -5,6 +5,7 @@
 //! lockstep node                        a development chain with the contracts deployed
 //! lockstep solver|verifier|arbiter     the daemons
 //! lockstep job submit|status|…         what requesters do
+//! lockstep stake show|deposit|…         stakes and balances with the market
 //! lockstep wallet new|show|backup      keys
 //! ```
 
@@ -16,6 +17,7 @@ mod node;
 mod output;
 mod party;
 mod rollup;
+mod stake;
 mod wallet;
 
 use clap::{Parser, Subcommand};
@@ -48,6 +50,9 @@ enum Command {
     /// Posts, watches, downloads and withdraws jobs.
     #[command(subcommand)]
     Job(job::Command),
+    /// Shows, adds to and takes back what is with the market.
+    #[command(subcommand)]
+    Stake(stake::Command),
     /// Makes and looks at keys.
     #[command(subcommand)]
     Wallet(wallet::Command),
@@ -80,6 +85,7 @@ fn run(command: Command, output: &Output) -> Result<(), Failure> {
             Command::Verifier(args) => daemon::verifier(args, output).await,
             Command::Arbiter(args) => daemon::arbiter(args, output).await,
             Command::Job(command) => job::run(command, output).await,
+            Command::Stake(command) => stake::run(command, output).await,
             Command::Wallet(command) => wallet::run(command, output),
         }
     })

@@ -130,6 +130,14 @@ impl Client {
         self.chain().send(STAKES, self.deployment().stakes, call).await
     }
 
+    /// Turns what has finished its way out into balance.
+    ///
+    /// # Errors
+    /// Nothing is on its way, or it is not there yet.
+    pub async fn finish_unbonding(&self) -> Result<Outcome, Error> {
+        self.chain().send(STAKES, self.deployment().stakes, Stakes::finishUnbondingCall {}).await
+    }
+
     /// Sends the whole balance to the wallet; `None` if there is none.
     ///
     /// # Errors
