@@ -66,6 +66,7 @@ contract ReentranceTest is Fixture {
         refused(twice);
         as_(stranger);
         stakes.deposit(5);
+        hooked.arm(address(0), ""); // what was refused left it armed
         post(defaultSpec());
         take();
         claim(hashes("a", 1));
