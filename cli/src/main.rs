@@ -5,7 +5,7 @@
 //! lockstep node                        a development chain with the contracts deployed
 //! lockstep solver|verifier|arbiter     the daemons
 //! lockstep job submit|status|…         what requesters do
-//! lockstep stake show|deposit|…         stakes and balances with the market
+//! lockstep stake show|deposit|…        stakes and balances with the market
 //! lockstep wallet new|show|backup      keys
 //! ```
 
