@@ -3,6 +3,7 @@
 //! ```text
 //! lockstep demo                        the whole loop in one process, three acts
 //! lockstep node                        a development chain with the contracts deployed
+//! lockstep genesis                     block 0 of a rollup with the OP Stack's system contracts
 //! lockstep solver|verifier|arbiter     the daemons
 //! lockstep job submit|status|…         what requesters do
 //! lockstep stake show|deposit|…        stakes and balances with the market
@@ -12,6 +13,7 @@
 mod daemon;
 mod demo;
 mod failure;
+mod genesis;
 mod job;
 mod node;
 mod output;
@@ -41,6 +43,8 @@ enum Command {
     Demo(demo::Args),
     /// A development chain with the contracts deployed.
     Node(node::Args),
+    /// Writes block 0 of a rollup, with the OP Stack's system contracts, as genesis.json.
+    Genesis(genesis::Args),
     /// Takes jobs, trains them, claims, defends its claims, collects.
     Solver(daemon::SolverArgs),
     /// Re-runs claims, disputes the wrong ones, collects bounties.
@@ -81,6 +85,7 @@ fn run(command: Command, output: &Output) -> Result<(), Failure> {
         match command {
             Command::Demo(args) => demo::run(args, output).await,
             Command::Node(args) => node::run(args, output).await,
+            Command::Genesis(args) => genesis::run(&args, output),
             Command::Solver(args) => daemon::solver(args, output).await,
             Command::Verifier(args) => daemon::verifier(args, output).await,
             Command::Arbiter(args) => daemon::arbiter(args, output).await,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use lockstep_sdk::{chain::Chain, client::Client, deploy, deploy::Deployment, wallet::Wallet};
-use lockstep_sequencer::{DEV_ACCOUNTS, Node, NodeConfig};
+use lockstep_sequencer::{DEV_ACCOUNTS, Node, NodeConfig, NodeHandle};
 
 use crate::{failure::Failure, output::Output, rollup};
 
@@ -17,6 +17,10 @@ pub(crate) const DEV_TOKENS_WEI: u128 = 1_000_000 * 1_000_000_000_000_000_000;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
+    /// Configuration file (see docs/node.example.toml); without it, a development chain on port 8545. A data directory given
+    /// as an option goes before the file's.
+    #[arg(long, conflicts_with_all = ["host", "port", "block_time_ms", "dev", "follow"])]
+    config: Option<PathBuf>,
     /// Where the chain is kept; without it, in a temporary directory.
     #[arg(long)]
     pub(crate) data_dir: Option<PathBuf>,
@@ -65,17 +69,41 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
     if args.dev {
         return Box::pin(rollup::dev(args, output)).await;
     }
-    let mut config = NodeConfig::dev()?;
-    config.data_dir = args.data_dir;
-    config.listen = SocketAddr::new(args.host, args.port);
-    config.block_time_ms = args.block_time_ms;
-    let mut node = Node::start(config).await?;
+    let config = settings(&args)?;
+    let dev = config.dev_methods;
+    let node = Node::start(config).await?;
     let url = node.http_url();
+    if !dev {
+        output.result(
+            format!("node at {url}, chain {}", node.chain_id()),
+            &serde_json::json!({ "what": "ready", "rpc": url }),
+        );
+        return until_stopped(node, output).await;
+    }
     let deployment = deployed(&url, &args.deployment, output).await?;
     output.result(
         format!("node at {url}, chain {}; contracts in {}", node.chain_id(), args.deployment.display()),
         &serde_json::json!({ "what": "ready", "rpc": url, "deployment": deployment }),
     );
+    until_stopped(node, output).await
+}
+
+/// What the file says, or the options.
+fn settings(args: &Args) -> Result<NodeConfig, Failure> {
+    let Some(path) = &args.config else {
+        return Ok(NodeConfig {
+            data_dir: args.data_dir.clone(),
+            listen: SocketAddr::new(args.host, args.port),
+            block_time_ms: args.block_time_ms,
+            ..NodeConfig::dev()?
+        });
+    };
+    let mut config = NodeConfig::read(path)?;
+    config.data_dir = args.data_dir.clone().or(config.data_dir);
+    Ok(config)
+}
+
+async fn until_stopped(mut node: NodeHandle, output: &Output) -> Result<(), Failure> {
     tokio::select! {
         failed = node.failed() => failed?,
         stopped = tokio::signal::ctrl_c() => stopped?,

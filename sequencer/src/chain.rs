@@ -26,6 +26,7 @@ use crate::{
         env::{BlockRules, FEE_RECIPIENT},
     },
     l1::RollupView,
+    metrics::Metrics,
     pool::{Best, Pool, PoolRules, PooledTx},
     store::{AccountChange, NewBlock, Snapshot, StateChanges, Store, StoredReceipt},
 };
@@ -108,6 +109,8 @@ pub(crate) struct Chain {
     pub(crate) events: broadcast::Sender<Arc<NewHead>>,
     /// The rollup that the chain is, if it has an L1.
     pub(crate) rollup: OnceLock<RollupView>,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
     store: Store,
     head: RwLock<Arc<Head>>,
     building: Mutex<()>,
@@ -130,18 +133,22 @@ impl Chain {
         let head = head(&store, number, &config)?;
         check_root(&store, &head.header)?;
         let head_time_s = head.header.timestamp;
+        let base_fee_wei = head.header.base_fee_per_gas.unwrap_or_default();
         let rules = PoolRules {
             chain_id: config.chain_id,
             kind: config.kind,
             gas_limit: head.header.gas_limit,
             limits: config.pool,
         };
+        let pool = Pool::new(rules);
+        pool.keep_journal(store.path(), &head.snapshot.state(), base_fee_wei);
         tracing::info!(number, hash = %head.header.hash(), dir = %store.path().display(), "opened the chain");
         Ok(Self {
-            pool: Pool::new(rules),
+            pool,
             arrived: Notify::new(),
             events: broadcast::channel(EVENTS).0,
             rollup: OnceLock::new(),
+            metrics: Metrics::default(),
             head: RwLock::new(Arc::new(head)),
             building: Mutex::new(()),
             // A chain whose clock was moved goes on where it stopped.
@@ -158,7 +165,11 @@ impl Chain {
 
     /// Takes a raw transaction into the mempool.
     pub(crate) fn submit(&self, raw: Bytes) -> Result<B256, PoolError> {
-        let hash = self.pool.submit(raw, &self.head().snapshot.state())?;
+        let start = Instant::now();
+        let tx = self.pool.admit(raw);
+        Metrics::spend(&self.metrics.recover_ns, start.elapsed());
+        let head = self.head();
+        let hash = self.pool.submit(tx?, &head.snapshot.state(), head.header.base_fee_per_gas.unwrap_or_default())?;
         self.arrived.notify_one();
         Ok(hash)
     }
@@ -237,6 +248,7 @@ impl Chain {
             return Ok(None);
         }
         let executed = start.elapsed();
+        Metrics::spend(&self.metrics.execute_ns, executed);
         let header = self.commit(rules, parent.header.hash(), &done)?;
         self.set_head(header.number)?;
         tracing::debug!(
@@ -318,8 +330,10 @@ impl Chain {
     }
 
     fn commit(&self, rules: &BlockRules, parent: B256, done: &Executed) -> Result<Sealed<Header>, StoreError> {
+        let start = Instant::now();
         let mut batch = self.store.begin()?;
         let state_root = batch.apply_state(&done.changes)?;
+        let rooted = start.elapsed();
         let header = Sealed::new(done.header(rules, parent, state_root));
         let block = NewBlock {
             header: &header,
@@ -329,6 +343,9 @@ impl Chain {
         };
         batch.put_block(&block, self.config.history_blocks)?;
         batch.commit()?;
+        Metrics::spend(&self.metrics.root_ns, rooted);
+        Metrics::spend(&self.metrics.flush_ns, start.elapsed().saturating_sub(rooted));
+        self.metrics.count_block(done.transactions.len(), done.gas_used);
         Ok(header)
     }
 }

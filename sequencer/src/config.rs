@@ -11,6 +11,8 @@ use alloy::{
     primitives::{Address, B256, Bytes, U256},
 };
 
+use serde::Deserialize;
+
 use crate::{dev, error::NodeError};
 
 /// Everything a node needs to know before its first block.
@@ -51,6 +53,12 @@ pub struct NodeConfig {
     pub history_blocks: u64,
     /// Offers `evm_increaseTime` and `evm_mine` over RPC. Never set it on a chain that others use.
     pub dev_methods: bool,
+    /// Host names, with or without a port, that RPC requests may name; others are refused. Empty: any.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of web pages that may use the RPC; `*` for all. Empty: none.
+    pub cors_origins: Vec<String>,
+    /// Address for metrics (`/metrics`, Prometheus), liveness (`/health`) and readiness (`/ready`). `None`: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// What the mempool accepts.
     pub pool: PoolLimits,
     /// What one RPC client may ask for.
@@ -109,7 +117,8 @@ impl GenesisAccount {
 }
 
 /// Limits of the mempool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct PoolLimits {
     /// Transactions of one sender.
     pub per_sender: usize,
@@ -118,17 +127,29 @@ pub struct PoolLimits {
     /// Encoded size of one transaction in bytes.
     pub tx_bytes: usize,
     /// By how many percent a replacement must raise both the fee cap and the tip.
-    pub price_bump_percent: u128,
+    pub price_bump_percent: u64,
+    /// The least that a transaction must be ready to pay per gas, in wei. The base fee never falls below 7 by itself.
+    pub fee_cap_floor_wei: u64,
+    /// How long a transaction may wait behind a nonce gap, in seconds.
+    pub gap_lifetime_s: u64,
 }
 
 impl Default for PoolLimits {
     fn default() -> Self {
-        Self { per_sender: 256, total: 10_000, tx_bytes: 128 * 1024, price_bump_percent: 10 }
+        Self {
+            per_sender: 256,
+            total: 10_000,
+            tx_bytes: 128 * 1024,
+            price_bump_percent: 10,
+            fee_cap_floor_wei: 7,
+            gap_lifetime_s: 3 * 3600,
+        }
     }
 }
 
 /// Limits of the RPC server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RpcLimits {
     /// Size of one request, or of one batch, in bytes.
     pub request_bytes: u32,
@@ -187,6 +208,9 @@ impl Default for NodeConfig {
             finality_blocks: 64,
             history_blocks: 128,
             dev_methods: false,
+            allowed_hosts: Vec::new(),
+            cors_origins: Vec::new(),
+            metrics_listen: None,
             pool: PoolLimits::default(),
             rpc: RpcLimits::default(),
         }

@@ -118,6 +118,14 @@ pub enum PoolError {
         /// The cap in wei per gas.
         cap: u128,
     },
+    /// It would pay less per gas than any block will ever ask for.
+    #[error("transaction underpriced: max fee per gas {cap}, minimum needed {floor}")]
+    FeeCapTooLow {
+        /// The cap in wei per gas.
+        cap: u128,
+        /// The least that is accepted.
+        floor: u64,
+    },
     /// Deployment code over the limit of EIP-3860.
     #[error("max initcode size exceeded: code size {size}, limit {limit}")]
     InitCode {
@@ -133,7 +141,7 @@ pub enum PoolError {
     #[error("replacement transaction underpriced: at least {percent}% more needed on fee cap and tip")]
     Underpriced {
         /// The required raise.
-        percent: u128,
+        percent: u64,
     },
     /// The sender has too many waiting.
     #[error("account limit exceeded: {limit} transactions of one sender may wait")]

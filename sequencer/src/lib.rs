@@ -62,12 +62,17 @@
 mod chain;
 mod config;
 mod dev;
+pub mod engine;
 mod error;
 mod exec;
 mod l1;
+mod metrics;
 mod node;
 mod pool;
+mod predeploys;
 mod rpc;
+mod settings;
+mod status;
 mod store;
 mod trie;
 
@@ -80,4 +85,6 @@ pub use l1::{
     L1Client, L1Deployment, OutputRootProof, Role, RollupConfig, RollupNode, SequencerConfig, SyncStatus, UnsafeBlock,
     WithdrawalProof, batch_inbox, deploy, rollup_json,
 };
+pub use metrics::Timings;
 pub use node::{BlockRef, Node, NodeHandle};
+pub use predeploys::SystemContracts;

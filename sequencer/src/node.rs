@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use alloy::primitives::B256;
+use alloy::primitives::{B256, Bytes};
 use jsonrpsee::server::ServerHandle;
 use tempfile::TempDir;
 use tokio::{
@@ -14,9 +14,10 @@ use tokio::{
 use crate::{
     chain::{Chain, ProduceError},
     config::NodeConfig,
-    error::NodeError,
+    error::{NodeError, PoolError},
     exec::attributes::Attributes,
-    rpc,
+    metrics::Timings,
+    rpc, status,
     store::Store,
 };
 
@@ -31,6 +32,7 @@ pub struct Node;
 pub struct NodeHandle {
     chain: Arc<Chain>,
     address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
     server: ServerHandle,
     stop: watch::Sender<bool>,
     builder: Option<JoinHandle<Result<(), NodeError>>>,
@@ -71,12 +73,16 @@ impl Node {
         let chain = Arc::new(tokio::task::spawn_blocking(open).await.map_err(panicked)??);
         let (address, server) = rpc::start(chain.clone()).await?;
         let (stop, stopped) = watch::channel(false);
+        let metrics_address = match chain.config.metrics_listen {
+            Some(address) => Some(status::start(chain.clone(), address, stopped.clone()).await?),
+            None => None,
+        };
         let builder = match chain.config.driven {
             true => tokio::spawn(wait_for_stop(stopped)),
             false => tokio::spawn(build_blocks(chain.clone(), stopped)),
         };
         tracing::info!(%address, "serving JSON-RPC");
-        Ok(NodeHandle { chain, address, server, stop, builder: Some(builder), _temporary: temporary })
+        Ok(NodeHandle { chain, address, metrics_address, server, stop, builder: Some(builder), _temporary: temporary })
     }
 }
 
@@ -84,6 +90,11 @@ impl NodeHandle {
     /// Where the RPC server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where metrics, liveness and readiness are served, if they are.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
     }
 
     /// URL of the RPC server for HTTP.
@@ -172,6 +183,20 @@ impl NodeHandle {
         &self.chain
     }
 
+    /// Takes a raw transaction into the mempool, as `eth_sendRawTransaction` does. Recovers a signature and may read the disk, so
+    /// call it where blocking is allowed.
+    ///
+    /// # Errors
+    /// Why the transaction is refused.
+    pub fn submit(&self, raw: Bytes) -> Result<B256, PoolError> {
+        self.chain.submit(raw)
+    }
+
+    /// Where the time of building blocks went since the node started.
+    pub fn timings(&self) -> Timings {
+        self.chain.metrics.timings()
+    }
+
     /// Waits until the node fails. Returns only if it cannot build blocks any more, with the reason.
     ///
     /// # Errors
@@ -249,6 +274,7 @@ async fn build_blocks(chain: Arc<Chain>, mut stop: watch::Receiver<bool>) -> Res
         }
         let building = chain.clone();
         if let Err(error) = tokio::task::spawn_blocking(move || building.build(keep_empty)).await.map_err(panicked)? {
+            chain.metrics.failed.store(true, std::sync::atomic::Ordering::Relaxed);
             tracing::error!(%error, "cannot build blocks any more");
             return Err(error);
         }

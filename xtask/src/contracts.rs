@@ -161,6 +161,20 @@ fn read_json(path: &Path) -> Result<Value, String> {
     serde_json::from_str(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))
 }
 
+/// The program anvil, installed if it was not there. Not the wrapper that npm puts on the path: killed, that leaves anvil running.
+///
+/// # Errors
+/// npm is missing or failed, or has no anvil for this system.
+pub(crate) fn anvil() -> Result<PathBuf, String> {
+    let root = workspace_root();
+    install(&root)?;
+    let packages = root.join("contracts/node_modules/@foundry-rs");
+    let entries = fs::read_dir(&packages).map_err(|error| format!("cannot list {}: {error}", packages.display()))?;
+    let found = entries.flatten().find(|entry| entry.file_name().to_string_lossy().starts_with("anvil-"));
+    let found = found.ok_or("npm installed no anvil for this system")?;
+    Ok(found.path().join("bin/anvil"))
+}
+
 /// Installs the pinned npm packages unless they are there.
 fn install(root: &Path) -> Result<(), String> {
     let contracts = root.join("contracts");

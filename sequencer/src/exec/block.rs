@@ -129,7 +129,7 @@ pub(crate) fn execute(
 }
 
 /// Notes the root of the parent beacon block in the contract of EIP-4788, where there is one.
-fn tell_beacon_root(rules: &BlockRules, evm: &mut Evm<'_, '_>) -> Result<(), ExecuteError> {
+pub(super) fn tell_beacon_root(rules: &BlockRules, evm: &mut Evm<'_, '_>) -> Result<(), ExecuteError> {
     let contract = evm.0.ctx.db_mut().basic(BEACON_ROOTS_ADDRESS).map_err(database)?;
     if contract.is_none_or(|account| account.code_hash == KECCAK256_EMPTY) {
         return Ok(());

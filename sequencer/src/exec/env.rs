@@ -33,6 +33,9 @@ pub(crate) type Working<'a> = revm::database::State<WrapDatabaseRef<State<'a>>>;
 /// The EVM over such a state.
 pub(crate) type Evm<'db, 'a> = DefaultOpEvm<OpContext<&'db mut Working<'a>>>;
 
+/// The same with an inspector.
+pub(crate) type WatchedEvm<'db, 'a, I> = DefaultOpEvm<OpContext<&'db mut Working<'a>>, I>;
+
 /// What is fixed about a block before its transactions are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BlockRules {
@@ -117,6 +120,12 @@ impl BlockRules {
         Context::op().with_db(state).with_cfg(cfg).with_block(self.block_env()).build_op()
     }
 
+    /// An EVM for this block that tells an inspector of every step.
+    pub(crate) fn evm_watched<'db, 'a, I>(&self, state: &'db mut Working<'a>, inspector: I) -> WatchedEvm<'db, 'a, I> {
+        let cfg = CfgEnv::new_with_spec(SPEC).with_chain_id(self.chain_id);
+        Context::op().with_db(state).with_cfg(cfg).with_block(self.block_env()).build_op_with_inspector(inspector)
+    }
+
     /// What a unit of blob gas costs, in wei.
     pub(crate) fn blob_fee_wei(&self) -> u128 {
         BlobExcessGasAndPrice::new(self.excess_blob_gas, BLOB_BASE_FEE_UPDATE_FRACTION_CANCUN).blob_gasprice
@@ -130,7 +139,7 @@ impl BlockRules {
         }
     }
 
-    fn block_env(&self) -> BlockEnv {
+    pub(super) fn block_env(&self) -> BlockEnv {
         BlockEnv {
             number: U256::from(self.number),
             beneficiary: self.beneficiary(),

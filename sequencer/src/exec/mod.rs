@@ -17,6 +17,7 @@ pub(crate) mod call;
 pub(crate) mod env;
 pub(crate) mod estimate;
 pub(crate) mod l1_fee;
+pub(crate) mod trace;
 
 #[cfg(test)]
 mod tests;

@@ -47,6 +47,9 @@ pub(super) fn check(rules: &PoolRules, raw: Bytes) -> Result<PooledTx, PoolError
     if tip > cap {
         return Err(PoolError::TipAboveCap { tip, cap });
     }
+    if cap < rules.limits.fee_cap_floor_wei.into() {
+        return Err(PoolError::FeeCapTooLow { cap, floor: rules.limits.fee_cap_floor_wei });
+    }
     if tx.kind().is_create() && tx.input().len() > MAX_INITCODE_SIZE {
         return Err(PoolError::InitCode { size: tx.input().len(), limit: MAX_INITCODE_SIZE });
     }

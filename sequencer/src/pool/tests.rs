@@ -59,7 +59,7 @@ impl Bench {
     }
 
     fn submit(&self, raw: Bytes) -> Result<B256, PoolError> {
-        self.pool.submit(raw, &self.snapshot().state())
+        self.pool.submit(self.pool.admit(raw)?, &self.snapshot().state(), 50 * GWEI as u64)
     }
 
     fn send(&self, key: usize, nonce: u64, tip_gwei: u128) -> Result<B256, PoolError> {
@@ -121,7 +121,8 @@ fn gaps_wait_and_used_nonces_are_forgotten() {
     assert_eq!(bench.order(1), [(0, 0), (0, 1)]);
     let sender = bench.keys[0].address();
     assert_eq!(bench.pool.pending_nonce(sender, 0), 2);
-    assert_eq!(bench.pool.count(&bench.snapshot().state()).unwrap(), (2, 1));
+    let (ready, queued) = bench.pool.content(&bench.snapshot().state()).unwrap();
+    assert_eq!((ready.len(), queued.len()), (2, 1));
     bench.set_nonces(1, 3);
     assert!(matches!(bench.send(0, 2, 1), Err(PoolError::NonceTooLow { next: 3, tx: 2 })));
     assert_eq!(bench.order(1), [(0, 3)]);
@@ -172,6 +173,62 @@ fn one_sender_and_all_together_are_limited() {
     // A better one pushes out the worst that nothing depends on.
     bench.send(2, 0, 3).unwrap();
     assert_eq!(bench.order(1), [(0, 0), (0, 1), (0, 2), (2, 0), (1, 0)]);
+}
+
+#[test]
+fn eviction_takes_gaps_first_then_who_does_not_pay_the_base_fee() {
+    let bench = Bench::new(PoolLimits { total: 3, ..PoolLimits::default() });
+    // Key 0 has a gap and tips best; key 1 pays less than the base fee of 50 gwei; key 2 pays little.
+    bench.send(0, 1, 90).unwrap();
+    let cheap = TxEip1559 { max_fee_per_gas: 40 * GWEI, max_priority_fee_per_gas: 30 * GWEI, ..transfer(0, 1) };
+    bench.submit(sign(&bench.keys[1], cheap)).unwrap();
+    bench.send(2, 0, 1).unwrap();
+    // Who would wait behind a gap cannot push out anybody, whatever the tip, unless another does so for less.
+    assert!(matches!(bench.send(3, 5, 80), Err(PoolError::Full { limit: 3 })));
+    let waiting = || (0..5).map(|key| bench.pool.of_sender(bench.keys[key].address()).len()).collect::<Vec<_>>();
+    bench.send(3, 0, 2).unwrap();
+    assert_eq!(waiting(), [0, 1, 1, 1, 0]);
+    bench.send(4, 0, 2).unwrap();
+    assert_eq!(waiting(), [0, 0, 1, 1, 1]);
+    assert!(matches!(bench.send(0, 0, 1), Err(PoolError::Full { limit: 3 })));
+    bench.send(0, 0, 3).unwrap();
+    assert_eq!(waiting(), [1, 0, 0, 1, 1]);
+}
+
+#[test]
+fn what_waits_comes_back_from_the_journal_and_used_nonces_do_not() {
+    let bench = Bench::new(PoolLimits::default());
+    let open = |pool: &Pool| pool.keep_journal(bench._dir.path(), &bench.snapshot().state(), 1);
+    open(&bench.pool);
+    for (key, nonce) in [(0, 0), (0, 1), (1, 3), (2, 0)] {
+        bench.send(key, nonce, 5).unwrap();
+    }
+    bench.set_nonces(1, 1);
+    let pool = Pool::new(bench.pool.rules);
+    open(&pool);
+    assert_eq!(pool.content(&bench.snapshot().state()).map(|(a, b)| (a.len(), b.len())).unwrap(), (1, 1));
+    // What came back is still in the journal.
+    let again = Pool::new(bench.pool.rules);
+    open(&again);
+    assert_eq!(again.len(), 2);
+}
+
+#[test]
+fn a_fee_cap_under_the_floor_is_refused() {
+    let bench = Bench::new(PoolLimits { fee_cap_floor_wei: 2_000_000_000, ..PoolLimits::default() });
+    let low = TxEip1559 { max_fee_per_gas: 2 * GWEI - 1, max_priority_fee_per_gas: 0, ..transfer(0, 1) };
+    let error = bench.submit(sign(&bench.keys[0], low)).unwrap_err();
+    assert!(matches!(error, PoolError::FeeCapTooLow { floor, .. } if floor == 2_000_000_000), "{error}");
+}
+
+#[test]
+fn what_waits_behind_a_gap_for_too_long_is_forgotten() {
+    let bench = Bench::new(PoolLimits { gap_lifetime_s: 0, ..PoolLimits::default() });
+    for nonce in [0, 2] {
+        bench.send(0, nonce, 5).unwrap();
+    }
+    assert_eq!(bench.order(1), [(0, 0)]);
+    assert_eq!(bench.pool.len(), 1);
 }
 
 #[test]

@@ -107,8 +107,6 @@ pub(super) trait InfoApi {
     fn net_version(&self) -> RpcResult<String>;
     #[method(name = "net_listening")]
     fn net_listening(&self) -> RpcResult<bool>;
-    #[method(name = "txpool_status", blocking)]
-    fn txpool_status(&self) -> RpcResult<serde_json::Value>;
 }
 
 /// Methods of development chains only.

@@ -214,11 +214,6 @@ impl InfoApiServer for Rpc {
     fn net_listening(&self) -> RpcResult<bool> {
         Ok(true)
     }
-
-    fn txpool_status(&self) -> RpcResult<serde_json::Value> {
-        let (pending, queued) = self.chain.pool.count(&self.chain.head().snapshot.state())?;
-        Ok(serde_json::json!({ "pending": U64::from(pending), "queued": U64::from(queued) }))
-    }
 }
 
 impl DevApiServer for Rpc {

@@ -4,31 +4,42 @@
 
 mod api;
 mod blocks;
+mod debug;
 mod error;
 mod fees;
 mod filters;
 mod handlers;
 mod logs;
 mod optimism;
+mod proof;
 mod simulate;
 mod subscribe;
+mod txpool;
 mod types;
 
 use std::{net::SocketAddr, sync::Arc};
 
+use axum::http::{Method, header::CONTENT_TYPE};
 use jsonrpsee::{
     RpcModule,
     core::traits::IdProvider,
-    server::{BatchRequestConfig, PingConfig, RandomIntegerIdProvider, Server, ServerConfig, ServerHandle},
+    server::{
+        BatchRequestConfig, PingConfig, RandomIntegerIdProvider, Server, ServerConfig, ServerHandle,
+        middleware::http::HostFilterLayer,
+    },
     types::SubscriptionId,
 };
 use tokio::sync::Semaphore;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::{chain::Chain, error::NodeError};
+use crate::{chain::Chain, config::NodeConfig, error::NodeError};
 use api::{DevApiServer, EthApiServer, InfoApiServer};
+use debug::DebugApiServer;
 use filters::Filters;
 use optimism::OptimismApiServer;
+use proof::ProofApiServer;
 use subscribe::PubSubApiServer;
+use txpool::TxpoolApiServer;
 
 /// What answers requests.
 #[derive(Clone)]
@@ -54,9 +65,35 @@ pub(crate) async fn start(chain: Arc<Chain>) -> Result<(SocketAddr, ServerHandle
         .set_id_provider(HexIds)
         .set_tcp_no_delay(true)
         .build();
-    let server = Server::builder().set_config(config).build(address).await.map_err(failed)?;
+    let guard = tower::ServiceBuilder::new().option_layer(hosts(&chain.config)?).option_layer(cors(&chain.config)?);
+    let server =
+        Server::builder().set_config(config).set_http_middleware(guard).build(address).await.map_err(failed)?;
     let bound = server.local_addr().map_err(failed)?;
     Ok((bound, server.start(methods(chain)?)))
+}
+
+/// Lets in only requests for the named hosts, so that a web page cannot reach a node behind a name of its own.
+fn hosts(config: &NodeConfig) -> Result<Option<HostFilterLayer>, NodeError> {
+    if config.allowed_hosts.is_empty() {
+        return Ok(None);
+    }
+    let layer = HostFilterLayer::new(config.allowed_hosts.iter().map(String::as_str));
+    layer.map(Some).map_err(|error| NodeError::Config(format!("allowed_hosts {:?}: {error}", config.allowed_hosts)))
+}
+
+/// Tells browsers which web pages may ask. Without origins, none.
+fn cors(config: &NodeConfig) -> Result<Option<CorsLayer>, NodeError> {
+    let origins = match config.cors_origins.as_slice() {
+        [] => return Ok(None),
+        [all] if all == "*" => AllowOrigin::any(),
+        some => {
+            let parse = |origin: &String| {
+                origin.parse().map_err(|error| NodeError::Config(format!("cors_origins {origin}: {error}")))
+            };
+            AllowOrigin::list(some.iter().map(parse).collect::<Result<Vec<_>, _>>()?)
+        }
+    };
+    Ok(Some(CorsLayer::new().allow_origin(origins).allow_methods([Method::POST]).allow_headers([CONTENT_TYPE])))
 }
 
 fn methods(chain: Arc<Chain>) -> Result<RpcModule<()>, NodeError> {
@@ -73,6 +110,9 @@ fn methods(chain: Arc<Chain>) -> Result<RpcModule<()>, NodeError> {
     add(EthApiServer::into_rpc(rpc.clone()).into())?;
     add(InfoApiServer::into_rpc(rpc.clone()).into())?;
     add(OptimismApiServer::into_rpc(rpc.clone()).into())?;
+    add(DebugApiServer::into_rpc(rpc.clone()).into())?;
+    add(ProofApiServer::into_rpc(rpc.clone()).into())?;
+    add(TxpoolApiServer::into_rpc(rpc.clone()).into())?;
     add(PubSubApiServer::into_rpc(rpc.clone()).into())?;
     if dev {
         add(DevApiServer::into_rpc(rpc).into())?;

@@ -63,7 +63,7 @@ impl Rpc {
     }
 
     /// Waits for its turn; runs on a thread that may block.
-    fn room(&self) -> RpcResult<tokio::sync::SemaphorePermit<'_>> {
+    pub(super) fn room(&self) -> RpcResult<tokio::sync::SemaphorePermit<'_>> {
         let limit = self.chain.config.rpc.calls_at_once;
         let turn = tokio::time::timeout(PATIENCE, self.calls.acquire());
         match tokio::runtime::Handle::current().block_on(turn) {

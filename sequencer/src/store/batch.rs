@@ -15,7 +15,7 @@ use super::{
 use crate::{
     error::StoreError,
     pool::Blob,
-    trie::{Trie, nibbles},
+    trie::{NodeStore, Trie, nibbles},
 };
 
 /// Blocks whose blobs are kept: as many as Ethereum has slots in the 4096 epochs of EIP-4844.
@@ -76,7 +76,7 @@ impl Batch {
         let mut nodes = self.write.open_table(tables::ACCOUNT_TRIE)?;
         let mut slots = self.write.open_table(tables::STORAGE)?;
         let mut slot_nodes = self.write.open_table(tables::STORAGE_TRIE)?;
-        let mut trie = Trie::open(AccountNodes(&mut nodes))?;
+        let mut leaves = Vec::with_capacity(changes.accounts.len());
         for change in &changes.accounts {
             let old = accounts.get(&change.address.0.0)?.map(|value| value.value().to_vec()).unwrap_or_default();
             let old_root = match old.as_slice() {
@@ -97,10 +97,10 @@ impl Batch {
             } else {
                 accounts.insert(&change.address.0.0, new.as_slice())?;
             }
-            trie.set(&nibbles(&keccak256(change.address)), new)?;
+            leaves.push((keccak256(change.address), new));
             self.undo.accounts.push(UndoAccount { address: change.address, before: old.into() });
         }
-        trie.seal()
+        update(AccountNodes(&mut nodes), leaves)
     }
 
     /// Writes a block as the new head, and forgets how to undo blocks that are `history` or more behind it.
@@ -188,7 +188,7 @@ fn apply_storage(
         }
         nodes.clear()?;
     }
-    let mut trie = Trie::open(nodes)?;
+    let mut leaves = Vec::with_capacity(change.storage.len());
     for (slot, value) in &change.storage {
         let key = slot_key(&address, slot);
         let old = if value.is_zero() {
@@ -202,7 +202,18 @@ fn apply_storage(
         }
         undo.slots.push(UndoSlot { address, slot: *slot, before });
         let encoded = if value.is_zero() { Vec::new() } else { alloy_rlp::encode(value) };
-        trie.set(&nibbles(&keccak256(slot.to_be_bytes::<32>())), encoded)?;
+        leaves.push((keccak256(slot.to_be_bytes::<32>()), encoded));
+    }
+    update(nodes, leaves)
+}
+
+/// Changes leaves of a trie, given by hashed key, and returns its new root. Empty values are removed.
+fn update(nodes: impl NodeStore, mut leaves: Vec<(B256, Vec<u8>)>) -> Result<B256, StoreError> {
+    // In the order in which the store keeps them, so that each page is visited once.
+    leaves.sort_unstable_by_key(|(key, _)| *key);
+    let mut trie = Trie::open(nodes)?;
+    for (key, value) in leaves {
+        trie.set(&nibbles(&key), value)?;
     }
     trie.seal()
 }

@@ -9,6 +9,7 @@
 
 mod batch;
 mod open;
+mod proof;
 mod snapshot;
 mod tables;
 mod tries;

@@ -28,6 +28,8 @@ pub(crate) struct Snapshot {
     accounts: ReadOnlyTable<&'static [u8; 20], &'static [u8]>,
     storage: ReadOnlyTable<&'static [u8; 52], &'static [u8; 32]>,
     code: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
+    pub(super) account_trie: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    pub(super) storage_trie: ReadOnlyTable<&'static [u8], &'static [u8]>,
     headers: ReadOnlyTable<u64, &'static [u8]>,
     hashes: ReadOnlyTable<u64, &'static [u8; 32]>,
     numbers: ReadOnlyTable<&'static [u8; 32], u64>,
@@ -41,14 +43,17 @@ pub(crate) struct Snapshot {
 /// State as of a block: a snapshot's, seen through what younger blocks overwrote.
 #[derive(Clone)]
 pub(crate) struct State<'a> {
-    snapshot: &'a Snapshot,
-    past: Option<Arc<Past>>,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) past: Option<Arc<Past>>,
 }
 
+/// What later blocks overwrote.
 #[derive(Default)]
-struct Past {
-    accounts: HashMap<Address, Bytes>,
-    slots: HashMap<(Address, U256), U256>,
+pub(super) struct Past {
+    /// Accounts as stored, empty where there was none.
+    pub(super) accounts: HashMap<Address, Bytes>,
+    /// Slots, zero where there was none.
+    pub(super) slots: HashMap<(Address, U256), U256>,
 }
 
 impl Snapshot {
@@ -57,6 +62,8 @@ impl Snapshot {
             accounts: read.open_table(tables::ACCOUNTS)?,
             storage: read.open_table(tables::STORAGE)?,
             code: read.open_table(tables::CODE)?,
+            account_trie: read.open_table(tables::ACCOUNT_TRIE)?,
+            storage_trie: read.open_table(tables::STORAGE_TRIE)?,
             headers: read.open_table(tables::HEADERS)?,
             hashes: read.open_table(tables::HASHES)?,
             numbers: read.open_table(tables::NUMBERS)?,

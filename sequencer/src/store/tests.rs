@@ -52,6 +52,35 @@ fn write_block(store: &Store, number: u64, changes: &StateChanges, history: u64)
     state_root
 }
 
+/// Every account and slot is proven against the state root of its block, and so is the absence of others.
+fn check_proofs(state: &State<'_>, model: &Model) {
+    use alloy_trie::{EMPTY_ROOT_HASH, Nibbles, proof::verify_proof};
+    let root = model_root(model);
+    let hashed = |bytes: &[u8]| Nibbles::unpack(alloy::primitives::keccak256(bytes));
+    for byte in 0..8 {
+        let address = Address::repeat_byte(byte);
+        let keys: Vec<B256> = (0..6u64).map(|slot| U256::from(slot).into()).collect();
+        let proof = state.prove(address, &keys).unwrap();
+        let wanted = model.get(&address);
+        let account = wanted.map(|_| alloy_rlp::encode(proof.account));
+        if root == EMPTY_ROOT_HASH {
+            assert!(proof.nodes.is_empty() && wanted.is_none());
+            continue;
+        }
+        verify_proof(root, hashed(address.as_slice()), account, &proof.nodes).unwrap();
+        for (key, (value, nodes)) in keys.iter().zip(&proof.slots) {
+            let expected = wanted.and_then(|account| account.2.get(&U256::from_be_bytes(key.0))).copied();
+            assert_eq!(*value, expected.unwrap_or_default());
+            if proof.account.storage_root == EMPTY_ROOT_HASH {
+                assert!(nodes.is_empty() && expected.is_none());
+            } else {
+                let leaf = expected.map(alloy_rlp::encode);
+                verify_proof(proof.account.storage_root, hashed(key.as_slice()), leaf, nodes).unwrap();
+            }
+        }
+    }
+}
+
 fn check_state(state: &State<'_>, model: &Model) {
     for byte in 0..8 {
         let address = Address::repeat_byte(byte);
@@ -110,7 +139,10 @@ proptest! {
         let snapshot = store.snapshot().unwrap();
         for (number, model) in (0u64..).zip(&models) {
             match snapshot.state_at(number, head) {
-                Ok(state) => check_state(&state, model),
+                Ok(state) => {
+                    check_state(&state, model);
+                    check_proofs(&state, model);
+                }
                 Err(StoreError::Pruned { block, oldest }) => {
                     prop_assert!(number + HISTORY < head + 1 && block == number);
                     prop_assert_eq!(oldest, head - HISTORY);
@@ -119,6 +151,7 @@ proptest! {
             }
         }
         check_state(&snapshot.state(), models.last().unwrap());
+        check_proofs(&snapshot.state(), models.last().unwrap());
     }
 }
 

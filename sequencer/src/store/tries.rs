@@ -3,14 +3,17 @@
 use alloy::primitives::Address;
 use redb::{ReadableTable, Table};
 
-use crate::{error::StoreError, trie::NodeStore};
+use crate::{
+    error::StoreError,
+    trie::{Node, NodeRef, NodeStore, opened},
+};
 
 /// Nodes of the state trie.
 pub(super) struct AccountNodes<'a, 'txn>(pub(super) &'a mut Table<'txn, &'static [u8], &'static [u8]>);
 
 impl NodeStore for AccountNodes<'_, '_> {
-    fn node(&self, path: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.0.get(path)?.map(|node| node.value().to_vec()))
+    fn node(&self, path: &[u8]) -> Result<Option<(Node, NodeRef)>, StoreError> {
+        self.0.get(path)?.map(|rlp| opened(path, rlp.value())).transpose()
     }
 
     fn put_node(&mut self, path: &[u8], rlp: &[u8]) -> Result<(), StoreError> {
@@ -45,8 +48,8 @@ impl StorageNodes<'_, '_> {
 }
 
 impl NodeStore for StorageNodes<'_, '_> {
-    fn node(&self, path: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.table.get(self.key(path).as_slice())?.map(|node| node.value().to_vec()))
+    fn node(&self, path: &[u8]) -> Result<Option<(Node, NodeRef)>, StoreError> {
+        self.table.get(self.key(path).as_slice())?.map(|rlp| opened(path, rlp.value())).transpose()
     }
 
     fn put_node(&mut self, path: &[u8], rlp: &[u8]) -> Result<(), StoreError> {

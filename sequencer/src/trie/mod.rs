@@ -11,9 +11,12 @@
 //! Keys are hashes of 32 bytes, so no key is a prefix of another and branches hold no values.
 
 mod node;
+mod proof;
 mod update;
 
-pub(crate) use update::{NodeStore, Trie};
+pub(crate) use node::{Node, NodeRef};
+pub(crate) use proof::{NodeReader, Overlay};
+pub(crate) use update::{NodeStore, Trie, opened};
 
 /// Length of a key in nibbles.
 pub(crate) const KEY_NIBBLES: usize = 64;

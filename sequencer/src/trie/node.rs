@@ -1,12 +1,18 @@
 //! Nodes of the trie and their encoding.
 
 use alloy::primitives::keccak256;
-use alloy_rlp::{Buf, EMPTY_STRING_CODE, Header};
+use alloy_rlp::{Buf, BufMut, EMPTY_STRING_CODE, Header};
 
 use crate::error::StoreError;
 
 /// What a parent holds of a child: an RLP string with its hash, or the child itself if that is under 32 bytes.
-pub(crate) type NodeRef = Vec<u8>;
+///
+/// Held in place: a branch has sixteen of them, and a block opens thousands of branches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NodeRef {
+    len: u8,
+    bytes: [u8; 33],
+}
 
 /// A place in the trie where a node may be.
 #[derive(Debug, Default)]
@@ -27,6 +33,8 @@ pub(crate) struct OpenNode {
     pub(crate) node: Node,
     /// Its reference as stored; `None` once it or anything below it has changed.
     pub(crate) clean: Option<NodeRef>,
+    /// Whether the store holds a node at its path.
+    pub(crate) stored: bool,
 }
 
 /// The three kinds of nodes. Paths are nibbles, one per byte.
@@ -40,10 +48,48 @@ pub(crate) enum Node {
     Branch { children: Box<[Slot; 16]> },
 }
 
+impl NodeRef {
+    /// No child.
+    pub(crate) const NONE: Self = Self { len: 0, bytes: [0; 33] };
+
+    /// The reference to a node with this encoding.
+    pub(crate) fn to(rlp: &[u8]) -> Self {
+        if rlp.len() < 32 {
+            return Self::copy(rlp);
+        }
+        let mut bytes = [0xa0; 33];
+        bytes[1..].copy_from_slice(keccak256(rlp).as_slice());
+        Self { len: 33, bytes }
+    }
+
+    /// A reference as its parent holds it, which is at most 33 bytes long.
+    fn copy(reference: &[u8]) -> Self {
+        let mut bytes = [0; 33];
+        bytes[..reference.len()].copy_from_slice(reference);
+        Self { len: reference.len() as u8, bytes }
+    }
+
+    /// Its bytes.
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// Whether the node is inside the reference rather than in the store.
+    pub(crate) fn is_inline(&self) -> bool {
+        self.len > 0 && self.bytes[0] >= 0xc0
+    }
+}
+
+impl std::fmt::Debug for NodeRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", alloy::hex::encode(self.as_slice()))
+    }
+}
+
 impl Slot {
-    /// A node that differs from what is stored.
+    /// A node that differs from what is stored, at a path where nothing is stored.
     pub(crate) fn changed(node: Node) -> Self {
-        Self::Open(Box::new(OpenNode { node, clean: None }))
+        Self::Open(Box::new(OpenNode { node, clean: None, stored: false }))
     }
 
     /// Whether nothing is here.
@@ -52,51 +98,35 @@ impl Slot {
     }
 }
 
-/// The reference to a node with this encoding.
-pub(crate) fn reference(rlp: Vec<u8>) -> NodeRef {
-    if rlp.len() < 32 {
-        return rlp;
-    }
-    let mut hashed = Vec::with_capacity(33);
-    hashed.push(0xa0);
-    hashed.extend_from_slice(keccak256(&rlp).as_slice());
-    hashed
-}
-
-/// Whether the node behind this reference is inside it rather than in the store.
-pub(crate) fn is_inline(reference: &[u8]) -> bool {
-    reference.first().is_some_and(|byte| *byte >= 0xc0)
-}
-
 /// Encodes a leaf.
-pub(crate) fn encode_leaf(suffix: &[u8], value: &[u8]) -> Vec<u8> {
+pub(crate) fn encode_leaf(out: &mut Vec<u8>, suffix: &[u8], value: &[u8]) {
     let path = compact(suffix, true);
-    let mut payload = Vec::with_capacity(path.len() + value.len() + 8);
-    put_string(&mut payload, &path);
-    put_string(&mut payload, value);
-    list(&payload)
+    let payload_length = string_length(&path) + string_length(value);
+    start_list(out, payload_length);
+    put_string(out, &path);
+    put_string(out, value);
 }
 
 /// Encodes an extension over a child's reference.
-pub(crate) fn encode_extension(prefix: &[u8], child: &[u8]) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(child.len() + prefix.len() + 4);
-    put_string(&mut payload, &compact(prefix, false));
-    payload.extend_from_slice(child);
-    list(&payload)
+pub(crate) fn encode_extension(out: &mut Vec<u8>, prefix: &[u8], child: &NodeRef) {
+    let path = compact(prefix, false);
+    start_list(out, string_length(&path) + child.as_slice().len());
+    put_string(out, &path);
+    out.extend_from_slice(child.as_slice());
 }
 
-/// Encodes a branch from its children's references, an empty one for none.
-pub(crate) fn encode_branch(children: &[NodeRef; 16]) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(17 + children.iter().map(Vec::len).sum::<usize>());
+/// Encodes a branch from its children's references.
+pub(crate) fn encode_branch(out: &mut Vec<u8>, children: &[NodeRef; 16]) {
+    let payload_length = 1 + children.iter().map(|child| usize::from(child.len.max(1))).sum::<usize>();
+    start_list(out, payload_length);
     for child in children {
-        if child.is_empty() {
-            payload.push(EMPTY_STRING_CODE);
+        if child.len == 0 {
+            out.push(EMPTY_STRING_CODE);
         } else {
-            payload.extend_from_slice(child);
+            out.extend_from_slice(child.as_slice());
         }
     }
-    payload.push(EMPTY_STRING_CODE);
-    list(&payload)
+    out.push(EMPTY_STRING_CODE);
 }
 
 /// Decodes a stored or inline node.
@@ -109,23 +139,23 @@ fn parse(mut rlp: &[u8]) -> Option<Node> {
     if !header.list || header.payload_length != rlp.len() {
         return None;
     }
-    let mut items = Vec::with_capacity(17);
-    while !rlp.is_empty() {
-        items.push(item(&mut rlp)?);
+    let first = item(&mut rlp)?;
+    let second = item(&mut rlp)?;
+    if rlp.is_empty() {
+        return parse_short(first, second);
     }
-    match items.len() {
-        2 => parse_short(items[0], items[1]),
-        17 => {
-            let mut children: Box<[Slot; 16]> = Box::default();
-            for (slot, child) in children.iter_mut().zip(&items) {
-                if *child != [EMPTY_STRING_CODE] {
-                    *slot = Slot::Closed(child.to_vec());
-                }
-            }
-            Some(Node::Branch { children })
+    let mut children: Box<[Slot; 16]> = Box::default();
+    for (index, slot) in children.iter_mut().enumerate() {
+        let child = match index {
+            0 => first,
+            1 => second,
+            _ => item(&mut rlp)?,
+        };
+        if child != [EMPTY_STRING_CODE] {
+            *slot = Slot::Closed(child_reference(child)?);
         }
-        _ => None,
     }
+    (rlp == [EMPTY_STRING_CODE]).then_some(Node::Branch { children })
 }
 
 fn parse_short(path: &[u8], rest: &[u8]) -> Option<Node> {
@@ -141,8 +171,15 @@ fn parse_short(path: &[u8], rest: &[u8]) -> Option<Node> {
     if first & 0x20 != 0 {
         Some(Node::Leaf { suffix: nibbles, value: string(rest)?.to_vec() })
     } else {
-        Some(Node::Extension { prefix: nibbles, child: Slot::Closed(rest.to_vec()) })
+        Some(Node::Extension { prefix: nibbles, child: Slot::Closed(child_reference(rest)?) })
     }
+}
+
+/// A hash, or a node that is small enough to be inlined.
+fn child_reference(item: &[u8]) -> Option<NodeRef> {
+    let inline = item.first().is_some_and(|byte| *byte >= 0xc0) && item.len() < 32;
+    let hash = item.len() == 33 && item[0] == 0xa0;
+    (inline || hash).then(|| NodeRef::copy(item))
 }
 
 /// Takes one item with its header.
@@ -176,13 +213,14 @@ fn compact(nibbles: &[u8], leaf: bool) -> Vec<u8> {
     out
 }
 
-fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
+fn string_length(bytes: &[u8]) -> usize {
+    alloy_rlp::Encodable::length(bytes)
+}
+
+fn put_string(out: &mut dyn BufMut, bytes: &[u8]) {
     alloy_rlp::Encodable::encode(bytes, out);
 }
 
-fn list(payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(payload.len() + 4);
-    Header { list: true, payload_length: payload.len() }.encode(&mut out);
-    out.extend_from_slice(payload);
-    out
+fn start_list(out: &mut dyn BufMut, payload_length: usize) {
+    Header { list: true, payload_length }.encode(out);
 }

@@ -1,6 +1,6 @@
 //! Changing a stored trie.
 
-use std::{collections::HashSet, mem};
+use std::mem;
 
 use alloy::primitives::{B256, keccak256};
 use alloy_trie::EMPTY_ROOT_HASH;
@@ -13,12 +13,17 @@ use crate::error::StoreError;
 
 /// Where the nodes of one trie are kept, by path: nibbles, one per byte, the root at the empty path.
 pub(crate) trait NodeStore {
-    /// The encoding of the node at a path.
-    fn node(&self, path: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// The node at a path.
+    fn node(&self, path: &[u8]) -> Result<Option<(Node, NodeRef)>, StoreError>;
     /// Writes a node.
     fn put_node(&mut self, path: &[u8], rlp: &[u8]) -> Result<(), StoreError>;
     /// Removes a node.
     fn drop_node(&mut self, path: &[u8]) -> Result<(), StoreError>;
+}
+
+/// What a [`NodeStore`] returns of an encoded node. Only the root needs its hash; others are known by their parent's reference.
+pub(crate) fn opened(path: &[u8], rlp: &[u8]) -> Result<(Node, NodeRef), StoreError> {
+    Ok((node::decode(rlp)?, if path.is_empty() { NodeRef::to(rlp) } else { NodeRef::NONE }))
 }
 
 /// A stored trie being changed. Nothing is written before [`Trie::seal`].
@@ -31,19 +36,14 @@ pub(crate) struct Trie<S> {
 impl<S: NodeStore> Trie<S> {
     /// Opens the trie that a store holds.
     pub(crate) fn open(store: S) -> Result<Self, StoreError> {
-        let mut editor = Editor::default();
         let root = match store.node(&[])? {
             None => Slot::Empty,
-            Some(rlp) => {
-                editor.stored.insert(Vec::new());
-                let node = node::decode(&rlp)?;
-                Slot::Open(Box::new(OpenNode { node, clean: Some(node::reference(rlp)) }))
-            }
+            Some((node, reference)) => Slot::Open(Box::new(OpenNode { node, clean: Some(reference), stored: true })),
         };
-        Ok(Self { store, root, editor })
+        Ok(Self { store, root, editor: Editor::default() })
     }
 
-    /// Sets the value of a key. An empty value removes it.
+    /// Sets the value of a key. An empty value removes it. Keys in rising order are the fastest.
     pub(crate) fn set(&mut self, key: &Key, value: Vec<u8>) -> Result<(), StoreError> {
         if value.is_empty() {
             self.editor.remove(&self.store, &mut self.root, key, 0)?;
@@ -55,47 +55,45 @@ impl<S: NodeStore> Trie<S> {
 
     /// Writes what changed and returns the root hash.
     pub(crate) fn seal(mut self) -> Result<B256, StoreError> {
-        let root = match &self.root {
-            Slot::Empty => EMPTY_ROOT_HASH,
-            root => {
-                let reference = self.editor.seal(&mut self.store, root, &mut Vec::with_capacity(64))?;
-                root_hash(&reference)
-            }
-        };
-        for path in &self.editor.stored {
+        // Vanished nodes go first: another node may have come to their paths.
+        for path in &self.editor.gone {
             self.store.drop_node(path)?;
         }
-        Ok(root)
+        if self.root.is_empty() {
+            return Ok(EMPTY_ROOT_HASH);
+        }
+        let reference = self.editor.seal(&mut self.store, &self.root, &mut Vec::with_capacity(64))?;
+        Ok(root_hash(&reference))
     }
 }
 
 /// The root is hashed even if it is small enough to be inlined.
 fn root_hash(reference: &NodeRef) -> B256 {
-    if node::is_inline(reference) { keccak256(reference) } else { B256::from_slice(&reference[1..]) }
+    let bytes = reference.as_slice();
+    if reference.is_inline() { keccak256(bytes) } else { B256::from_slice(&bytes[1..]) }
 }
 
-/// Bookkeeping of a change: paths that the store holds and that were opened. Sealing takes out those still in use;
-/// what remains has vanished.
+/// Bookkeeping of a change.
 #[derive(Default)]
 struct Editor {
-    stored: HashSet<Vec<u8>>,
+    /// Paths at which the store holds a node that has vanished or moved.
+    gone: Vec<Vec<u8>>,
+    /// The encoding of the node that is being written.
+    rlp: Vec<u8>,
 }
 
 impl Editor {
     /// Brings the node of a slot into memory.
     fn open<S: NodeStore>(&mut self, store: &S, slot: &mut Slot, path: &[u8]) -> Result<(), StoreError> {
-        let Slot::Closed(reference) = slot else { return Ok(()) };
-        let reference = mem::take(reference);
-        let node = if node::is_inline(&reference) {
-            node::decode(&reference)?
+        let Slot::Closed(reference) = *slot else { return Ok(()) };
+        let stored = !reference.is_inline();
+        let node = if stored {
+            let missing = || StoreError::Corrupt(format!("trie node {} is missing", alloy::hex::encode(path)));
+            store.node(path)?.ok_or_else(missing)?.0
         } else {
-            let rlp = store
-                .node(path)?
-                .ok_or_else(|| StoreError::Corrupt(format!("trie node {} is missing", alloy::hex::encode(path))))?;
-            self.stored.insert(path.to_vec());
-            node::decode(&rlp)?
+            node::decode(reference.as_slice())?
         };
-        *slot = Slot::Open(Box::new(OpenNode { node, clean: Some(reference) }));
+        *slot = Slot::Open(Box::new(OpenNode { node, clean: Some(reference), stored }));
         Ok(())
     }
 
@@ -127,6 +125,7 @@ impl Editor {
                     true
                 }
             },
+            // The child's path is its path from the root, so it stays where it is if its parents split.
             Node::Extension { prefix, child } => match common(prefix, rest) {
                 all if all == prefix.len() => self.insert(store, child, key, depth + all, value)?,
                 shared => {
@@ -165,15 +164,17 @@ impl Editor {
             Node::Leaf { suffix, .. } => {
                 let found = suffix.as_slice() == rest;
                 if found {
+                    self.vanish(open, &key[..depth]);
                     *slot = Slot::Empty;
                 }
                 return Ok(found);
             }
             Node::Extension { prefix, child } => {
-                if !rest.starts_with(prefix) || !self.remove(store, child, key, depth + prefix.len())? {
+                let below = depth + prefix.len();
+                if !rest.starts_with(prefix) || !self.remove(store, child, key, below)? {
                     return Ok(false);
                 }
-                let joined = join(prefix, mem::take(child));
+                let joined = self.join(prefix, mem::take(child), &key[..below]);
                 open.node = joined;
             }
             Node::Branch { children } => {
@@ -185,7 +186,7 @@ impl Editor {
                     path.push(only);
                     let mut child = mem::take(&mut children[usize::from(only)]);
                     self.open(store, &mut child, &path)?;
-                    open.node = join(&[only], child);
+                    open.node = self.join(&[only], child, &path);
                 }
             }
         }
@@ -193,40 +194,65 @@ impl Editor {
         Ok(true)
     }
 
+    /// Notes that a node leaves its path.
+    fn vanish(&mut self, open: &OpenNode, path: &[u8]) {
+        if open.stored {
+            self.gone.push(path.to_vec());
+        }
+    }
+
+    /// Puts a stretch in front of an opened node, merging where two stretches meet. `path` is the node's.
+    fn join(&mut self, prefix: &[u8], child: Slot, path: &[u8]) -> Node {
+        let Slot::Open(open) = child else { return Node::Extension { prefix: prefix.to_vec(), child } };
+        if !matches!(open.node, Node::Branch { .. }) {
+            self.vanish(&open, path);
+        }
+        match open.node {
+            Node::Leaf { suffix, value } => Node::Leaf { suffix: [prefix, &suffix].concat(), value },
+            Node::Extension { prefix: more, child } => Node::Extension { prefix: [prefix, &more].concat(), child },
+            Node::Branch { .. } => Node::Extension { prefix: prefix.to_vec(), child: Slot::Open(open) },
+        }
+    }
+
     /// Writes changed nodes below a slot and returns the slot's reference.
     fn seal<S: NodeStore>(&mut self, store: &mut S, slot: &Slot, path: &mut Vec<u8>) -> Result<NodeRef, StoreError> {
         let open = match slot {
-            Slot::Empty => return Ok(NodeRef::new()),
-            Slot::Closed(reference) => return Ok(reference.clone()),
+            Slot::Empty => return Ok(NodeRef::NONE),
+            Slot::Closed(reference) => return Ok(*reference),
             Slot::Open(open) => open,
         };
-        let rlp = match &open.node {
-            Node::Leaf { suffix, value } => open.clean.is_none().then(|| node::encode_leaf(suffix, value)),
+        if let Some(reference) = open.clean {
+            return Ok(reference);
+        }
+        match &open.node {
+            Node::Leaf { suffix, value } => {
+                self.rlp.clear();
+                node::encode_leaf(&mut self.rlp, suffix, value);
+            }
             Node::Extension { prefix, child } => {
                 path.extend_from_slice(prefix);
                 let child = self.seal(store, child, path)?;
                 path.truncate(path.len() - prefix.len());
-                open.clean.is_none().then(|| node::encode_extension(prefix, &child))
+                self.rlp.clear();
+                node::encode_extension(&mut self.rlp, prefix, &child);
             }
             Node::Branch { children } => {
-                let mut references: [NodeRef; 16] = Default::default();
+                let mut references = [NodeRef::NONE; 16];
                 for (nibble, (reference, child)) in (0u8..).zip(references.iter_mut().zip(children.iter())) {
                     path.push(nibble);
                     *reference = self.seal(store, child, path)?;
                     path.pop();
                 }
-                open.clean.is_none().then(|| node::encode_branch(&references))
+                self.rlp.clear();
+                node::encode_branch(&mut self.rlp, &references);
             }
-        };
-        let Some(rlp) = rlp else {
-            self.stored.remove(path.as_slice());
-            return Ok(open.clean.clone().unwrap_or_default());
-        };
-        if rlp.len() >= 32 || path.is_empty() {
-            store.put_node(path, &rlp)?;
-            self.stored.remove(path.as_slice());
         }
-        Ok(node::reference(rlp))
+        if self.rlp.len() >= 32 || path.is_empty() {
+            store.put_node(path, &self.rlp)?;
+        } else if open.stored {
+            store.drop_node(path)?;
+        }
+        Ok(NodeRef::to(&self.rlp))
     }
 }
 
@@ -237,21 +263,6 @@ fn fork(rest: &[u8], shared: usize, old_nibble: u8, old: Slot, value: Vec<u8>) -
     children[usize::from(rest[shared])] = Slot::changed(Node::Leaf { suffix: rest[shared + 1..].to_vec(), value });
     let branch = Node::Branch { children };
     if shared == 0 { branch } else { Node::Extension { prefix: rest[..shared].to_vec(), child: Slot::changed(branch) } }
-}
-
-/// Puts a path in front of an opened node, merging where two stretches meet.
-fn join(prefix: &[u8], child: Slot) -> Node {
-    match child {
-        Slot::Open(open) => match open.node {
-            Node::Leaf { suffix, value } => Node::Leaf { suffix: [prefix, &suffix].concat(), value },
-            Node::Extension { prefix: more, child } => Node::Extension { prefix: [prefix, &more].concat(), child },
-            node @ Node::Branch { .. } => Node::Extension {
-                prefix: prefix.to_vec(),
-                child: Slot::Open(Box::new(OpenNode { node, clean: open.clean })),
-            },
-        },
-        child => Node::Extension { prefix: prefix.to_vec(), child },
-    }
 }
 
 /// The nibble of the only child left, if only one is.
@@ -281,8 +292,8 @@ mod tests {
     type Nodes = BTreeMap<Vec<u8>, Vec<u8>>;
 
     impl NodeStore for &mut Nodes {
-        fn node(&self, path: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-            Ok(self.get(path).cloned())
+        fn node(&self, path: &[u8]) -> Result<Option<(Node, NodeRef)>, StoreError> {
+            self.get(path).map(|rlp| opened(path, rlp)).transpose()
         }
         fn put_node(&mut self, path: &[u8], rlp: &[u8]) -> Result<(), StoreError> {
             self.insert(path.to_vec(), rlp.to_vec());

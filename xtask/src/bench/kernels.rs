@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -17,14 +18,20 @@ pub(super) const NOTES: &str = "Contenders take turns in the same process; `ours
 const PROGRAMS: [(&str, &str); 2] = [("lockstep-commit", "roots"), ("lockstep-kernels", "kernels")];
 
 pub(super) fn run(quick: bool, sink: Sink<'_>) -> Result<(), String> {
-    PROGRAMS.iter().try_for_each(|(package, bench)| program(package, bench, quick, sink))
+    PROGRAMS.iter().try_for_each(|(package, bench)| program(package, bench, quick, None, sink))
 }
 
-/// Runs `cargo bench` and takes the records that it prints.
-fn program(package: &str, bench: &str, quick: bool, sink: Sink<'_>) -> Result<(), String> {
+/// Runs `cargo bench`, with a variable in its environment, and takes the records that it prints.
+pub(super) fn program(
+    package: &str,
+    bench: &str,
+    quick: bool,
+    variable: Option<(&str, &Path)>,
+    sink: Sink<'_>,
+) -> Result<(), String> {
     let mut command = Command::new(env!("CARGO"));
     command.args(["bench", "--quiet", "--profile", "release", "-p", package, "--bench", bench, "--"]);
-    command.args(quick.then_some("--quick")).current_dir(workspace_root()).stdout(Stdio::piped());
+    command.args(quick.then_some("--quick")).envs(variable).current_dir(workspace_root()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|e| format!("cargo cannot be started: {e}"))?;
     let lines = child.stdout.take().map(|out| BufReader::new(out).lines());
     for line in lines.into_iter().flatten() {

@@ -4,6 +4,7 @@
 
 mod kernels;
 mod market;
+mod node;
 
 use lockstep_bench::{Record, machine, table};
 
@@ -24,6 +25,7 @@ struct Suite {
 const SUITES: &[Suite] = &[
     Suite { name: "kernels", title: "Kernels and commitments on the CPU", notes: kernels::NOTES, run: kernels::run },
     Suite { name: "market", title: "The demo in gas and seconds", notes: market::NOTES, run: market::run },
+    Suite { name: "node", title: "The rollup node", notes: node::NOTES, run: node::run },
 ];
 
 pub(crate) fn run(args: &[String]) -> Result<(), String> {

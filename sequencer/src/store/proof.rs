@@ -1,0 +1,85 @@
+//! Merkle proofs of accounts and slots, at the head and at every block whose state is kept.
+
+use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
+use alloy_trie::{EMPTY_ROOT_HASH, TrieAccount};
+use redb::ReadOnlyTable;
+
+use super::snapshot::State;
+use crate::{
+    error::StoreError,
+    trie::{NodeReader, NodeStore, Overlay, Trie, nibbles},
+};
+
+/// An account with what proves it.
+pub(crate) struct AccountProof {
+    /// The account, that of nobody if it does not exist.
+    pub(crate) account: TrieAccount,
+    /// Nodes from the state root.
+    pub(crate) nodes: Vec<Bytes>,
+    /// Value and nodes from the storage root, for each slot that was asked for.
+    pub(crate) slots: Vec<(U256, Vec<Bytes>)>,
+}
+
+/// The nodes of one trie in a table, under a prefix of its keys.
+struct Nodes<'a> {
+    table: &'a ReadOnlyTable<&'static [u8], &'static [u8]>,
+    prefix: &'a [u8],
+}
+
+impl NodeReader for Nodes<'_> {
+    fn rlp(&self, path: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let key = [self.prefix, path].concat();
+        Ok(self.table.get(key.as_slice())?.map(|rlp| rlp.value().to_vec()))
+    }
+}
+
+impl State<'_> {
+    /// Proves an account and some of its slots. At an earlier block the tries are taken back in memory first, which costs as
+    /// much as the blocks since then changed.
+    pub(crate) fn prove(&self, address: Address, slots: &[B256]) -> Result<AccountProof, StoreError> {
+        let account = self.account(address)?.unwrap_or_default();
+        let mut accounts = Overlay::new(Nodes { table: &self.snapshot.account_trie, prefix: &[] });
+        let before = self.past.iter().flat_map(|past| &past.accounts);
+        rewind(&mut accounts, before.map(|(address, before)| (keccak256(address), before.to_vec())))?;
+        let nodes = accounts.prove(&nibbles(&keccak256(address)))?;
+        let slots = self.prove_slots(address, account.storage_root, slots)?;
+        Ok(AccountProof { account, nodes, slots })
+    }
+
+    fn prove_slots(&self, address: Address, root: B256, slots: &[B256]) -> Result<Vec<(U256, Vec<Bytes>)>, StoreError> {
+        if slots.is_empty() || root == EMPTY_ROOT_HASH {
+            return Ok(vec![(U256::ZERO, Vec::new()); slots.len()]);
+        }
+        let mut storage = Overlay::new(Nodes { table: &self.snapshot.storage_trie, prefix: address.as_slice() });
+        let before = self.past.iter().flat_map(|past| &past.slots).filter(|((of, _), _)| *of == address);
+        let encode = |value: &U256| if value.is_zero() { Vec::new() } else { alloy_rlp::encode(value) };
+        let rewound = rewind(
+            &mut storage,
+            before.map(|((_, slot), before)| (keccak256(slot.to_be_bytes::<32>()), encode(before))),
+        )?;
+        if rewound != root {
+            return Err(StoreError::Corrupt(format!(
+                "storage of {address} has root {rewound}, its account says {root}"
+            )));
+        }
+        let prove = |slot: &B256| Ok((self.slot(address, (*slot).into())?, storage.prove(&nibbles(&keccak256(slot)))?));
+        slots.iter().map(prove).collect()
+    }
+}
+
+/// Gives leaves their earlier values and returns the root.
+fn rewind<R: NodeReader>(
+    trie: &mut Overlay<R>,
+    before: impl Iterator<Item = (B256, Vec<u8>)>,
+) -> Result<B256, StoreError>
+where
+    for<'a> &'a mut Overlay<R>: NodeStore,
+{
+    let mut changes: Vec<_> = before.collect();
+    changes.sort_unstable_by_key(|(key, _)| *key);
+    let mut trie = Trie::open(trie)?;
+    for (key, value) in changes {
+        trie.set(&nibbles(&key), value)?;
+    }
+    trie.seal()
+}

@@ -1,0 +1,14 @@
+//! The rollup node against anvil, and its parts alone.
+
+use super::{Sink, kernels};
+use crate::contracts;
+
+pub(super) const NOTES: &str = "ERC-20 transfers (OpenZeppelin) to holders picked at random. Over RPC: raw transactions in batches of 50 \
+                                over 8 connections, a block with its state root every second, ours durable before it is announced, \
+                                anvil's in memory; client and node share the cores. Alone: blocks of 10,000 transfers by 2,000 \
+                                senders, one thread. `recover` is the time of signatures, which all cores share.";
+
+pub(super) fn run(quick: bool, sink: Sink<'_>) -> Result<(), String> {
+    let anvil = contracts::anvil()?;
+    kernels::program("lockstep-sequencer", "node", quick, Some(("ANVIL", &anvil)), sink)
+}
