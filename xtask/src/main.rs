@@ -4,6 +4,7 @@ mod bench;
 mod contracts;
 mod demo;
 mod op_contracts;
+mod predeploys;
 #[cfg(test)]
 mod tidy;
 
@@ -22,6 +23,8 @@ cargo xtask contracts [build|test|check]
                                   artifacts from the Solidity sources, forge tests, staleness
 cargo xtask op-contracts [build|check]
                                   the OP Stack's contracts from their npm package
+cargo xtask predeploys [build|check]
+                                  code of the system contracts of a rollup, from the OP Stack's npm package
 cargo xtask regen                 every generated file
 cargo xtask demo [ARGS]           lockstep demo";
 
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::run(rest),
         Some("contracts") => contracts::run(rest),
         Some("op-contracts") => op_contracts::run(rest),
+        Some("predeploys") => predeploys::run(rest),
         Some("regen") => regen(),
         Some("demo") => demo::run(rest),
         None | Some("help" | "--help" | "-h") => {
