@@ -20,7 +20,7 @@
 //! ```
 //!
 //! A block is announced only after it is on disk, so a node that is killed at any moment comes back at a head that
-//! includes every receipt it ever returned. Waiting transactions are not kept across restarts.
+//! includes every receipt it ever returned. A journal beside the store brings back what waited.
 //!
 //! # Example
 //! A chain from nothing, a transfer, and the end:

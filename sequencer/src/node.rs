@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     chain::{Chain, ProduceError},
     config::NodeConfig,
+    engine::LocalEngine,
     error::{NodeError, PoolError},
     exec::attributes::Attributes,
     metrics::Timings,
@@ -181,6 +182,11 @@ impl NodeHandle {
     /// The chain behind the handle.
     pub(crate) fn chain(&self) -> &Arc<Chain> {
         &self.chain
+    }
+
+    /// The chain behind the Engine API's methods. Blocks come from its driver alone if the node is [`NodeConfig::driven`].
+    pub fn engine(&self) -> LocalEngine {
+        LocalEngine::new(self.chain.clone())
     }
 
     /// Takes a raw transaction into the mempool, as `eth_sendRawTransaction` does. Recovers a signature and may read the disk, so

@@ -114,3 +114,25 @@ async fn check(provider: &impl Provider, confirmed: &[TransactionReceipt], sende
     let head = provider.get_block(BlockId::latest()).await.unwrap().unwrap();
     assert_eq!(head.header.inner.hash_slow(), head.header.hash);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waited_waits_again_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dev_accounts().unwrap();
+    let mut waiting = Vec::new();
+    for round in 0..4u64 {
+        let (mut child, url) = spawn(dir.path());
+        let wallet = EthereumWallet::from(keys[1].clone());
+        let provider = ProviderBuilder::new().wallet(wallet).connect_http(url.parse().unwrap());
+        for hash in &waiting {
+            let found = provider.get_transaction_by_hash(*hash).await.unwrap();
+            assert!(found.is_some_and(|tx| tx.block_number.is_none()), "round {round}: {hash} is lost");
+        }
+        // Behind a gap, so that no block takes it.
+        let tx = TransactionRequest::default().with_to(TO).with_value(U256::ONE).with_nonce(5 + round);
+        let tx = tx.with_gas_limit(21_000).with_max_fee_per_gas(10_000_000_000).with_max_priority_fee_per_gas(1);
+        waiting.push(*provider.send_transaction(tx).await.unwrap().tx_hash());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

@@ -61,7 +61,10 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
                 Some((name, _)) => {
                     Err(format!("{DIRECTORY}/{name} is not what {PACKAGE} holds: run `cargo xtask predeploys`"))
                 }
-                None => Ok(println!("the system contracts are what the package holds")),
+                None => {
+                    println!("the system contracts are what the package holds");
+                    Ok(())
+                }
             }
         }
         Some(other) => Err(format!("unknown command `predeploys {other}`; there are build and check")),

@@ -10,6 +10,7 @@
 
 mod client;
 mod jwt;
+mod local;
 
 use alloy::{
     primitives::B256,
@@ -20,6 +21,7 @@ use op_alloy::rpc_types_engine::{OpExecutionPayloadEnvelopeV3, OpPayloadAttribut
 
 pub use client::EngineClient;
 pub use jwt::JwtSecret;
+pub use local::LocalEngine;
 
 /// What executes blocks.
 #[async_trait]

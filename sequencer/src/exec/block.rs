@@ -10,7 +10,7 @@ use alloy::{
         eip4788::BEACON_ROOTS_ADDRESS,
         eip4844::{DATA_GAS_PER_BLOB, MAX_DATA_GAS_PER_BLOCK_DENCUN},
     },
-    primitives::{Address, B256, Bytes, KECCAK256_EMPTY, Log, U256, logs_bloom},
+    primitives::{Address, B256, Bloom, Bytes, KECCAK256_EMPTY, Log, U256, logs_bloom},
 };
 use op_alloy::consensus::{OpDepositReceipt, OpReceiptEnvelope};
 use revm::{
@@ -217,7 +217,10 @@ impl Executed {
 
     /// The block's header once its state root is known.
     pub(crate) fn header(&self, rules: &BlockRules, parent_hash: B256, state_root: B256) -> Header {
-        let logs = self.receipts.iter().flat_map(|receipt| &receipt.logs);
+        let mut bloom = Bloom::ZERO;
+        let receipts_root = ordered_trie_root_with_encoder(&self.receipts, |receipt, out| {
+            bloom |= encode_receipt(receipt, out);
+        });
         Header {
             parent_hash,
             beneficiary: rules.beneficiary(),
@@ -225,8 +228,8 @@ impl Executed {
             transactions_root: ordered_trie_root_with_encoder(&self.transactions, |raw, out| {
                 out.extend_from_slice(raw);
             }),
-            receipts_root: ordered_trie_root_with_encoder(&self.receipts, encode_receipt),
-            logs_bloom: logs_bloom(logs),
+            receipts_root,
+            logs_bloom: bloom,
             number: rules.number,
             gas_limit: rules.gas_limit,
             gas_used: self.gas_used,
@@ -242,20 +245,23 @@ impl Executed {
     }
 }
 
-/// A receipt as the receipts root commits to it.
-fn encode_receipt(receipt: &StoredReceipt, out: &mut Vec<u8>) {
+/// A receipt as the receipts root commits to it. Returns the bloom of its logs.
+fn encode_receipt(receipt: &StoredReceipt, out: &mut Vec<u8>) -> Bloom {
+    let bloom = logs_bloom(&receipt.logs);
     let inner = Receipt {
         status: receipt.success.into(),
         cumulative_gas_used: receipt.cumulative_gas_used,
         logs: receipt.logs.clone(),
     };
     if receipt.tx_type == DEPOSIT {
-        let deposit = deposit_receipt(receipt, inner);
-        return OpReceiptEnvelope::Deposit(deposit.with_bloom()).encode_2718(out);
+        let deposit = ReceiptWithBloom::new(deposit_receipt(receipt, inner), bloom);
+        OpReceiptEnvelope::Deposit(deposit).encode_2718(out);
+        return bloom;
     }
     let receipt: ReceiptEnvelope<Log> =
-        ReceiptEnvelope::from_typed(tx_type(receipt.tx_type), ReceiptWithBloom::from(inner));
+        ReceiptEnvelope::from_typed(tx_type(receipt.tx_type), ReceiptWithBloom::new(inner, bloom));
     receipt.encode_2718(out);
+    bloom
 }
 
 /// A deposit's receipt with what only deposits have.

@@ -161,10 +161,14 @@ impl Pool {
         match Journal::open(dir, self.rules.limits.tx_bytes) {
             Ok((journal, raws)) => {
                 let found = raws.len();
-                let back = raws
-                    .into_iter()
-                    .filter(|raw| self.admit(raw.clone()).and_then(|tx| self.submit(tx, head, base_fee_wei)).is_ok());
-                tracing::info!(found, waiting = back.count(), "read the mempool's journal");
+                let mut waiting = 0;
+                for raw in raws {
+                    match self.admit(raw).and_then(|tx| self.submit(tx, head, base_fee_wei)) {
+                        Ok(_) => waiting += 1,
+                        Err(error) => tracing::debug!(%error, "a transaction of the journal does not wait again"),
+                    }
+                }
+                tracing::info!(found, waiting, "read the mempool's journal");
                 *self.journal.lock().unwrap_or_else(PoisonError::into_inner) = Some(journal);
             }
             Err(error) => {

@@ -36,7 +36,10 @@ pub(super) fn invalid(message: impl Into<String>) -> ErrorObjectOwned {
 fn reverted(data: &Bytes) -> ErrorObjectOwned {
     let reason = Revert::abi_decode(data).map(|revert| revert.reason).ok();
     let reason = reason.or_else(|| Panic::abi_decode(data).map(|panic| panic.to_string()).ok());
-    let message = reason.map_or("execution reverted".into(), |reason| format!("execution reverted: {reason}"));
+    // Who knows the contract can decode the data; others at least learn which error it is.
+    let custom = || data.first_chunk::<4>().map(|selector| format!("custom error 0x{}", alloy::hex::encode(selector)));
+    let message =
+        reason.or_else(custom).map_or("execution reverted".into(), |reason| format!("execution reverted: {reason}"));
     ErrorObjectOwned::owned(REVERTED, message, Some(data))
 }
 

@@ -113,10 +113,16 @@ impl Batch {
         let mut transactions = self.write.open_table(tables::TRANSACTIONS)?;
         let mut receipts = self.write.open_table(tables::RECEIPTS)?;
         let mut locations = self.write.open_table(tables::LOCATIONS)?;
+        let mut placed = Vec::with_capacity(block.receipts.len());
         for (index, (raw, receipt)) in (0u32..).zip(block.transactions.iter().zip(block.receipts)) {
             transactions.insert((number, index), raw.as_ref())?;
             receipts.insert((number, index), alloy_rlp::encode(receipt).as_slice())?;
-            locations.insert(&receipt.hash.0, (number, index))?;
+            placed.push((receipt.hash, index));
+        }
+        // In the order of the table, so that each of its pages is visited once.
+        placed.sort_unstable();
+        for (hash, index) in placed {
+            locations.insert(&hash.0, (number, index))?;
         }
         self.put_blobs(number, block.blobs)?;
         let mut undo = self.write.open_table(tables::UNDO)?;
