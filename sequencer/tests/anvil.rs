@@ -1,5 +1,4 @@
 //! The rollup on anvil as L1, driven by cast: tools that others wrote.
-#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use std::{
     process::{Child, Command, Stdio},

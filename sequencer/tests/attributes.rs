@@ -1,5 +1,4 @@
 //! Blocks whose attributes somebody else chose: deposits, forced transactions, blocks taken back.
-#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use alloy::{
     eips::{BlockId, eip2718::Encodable2718},

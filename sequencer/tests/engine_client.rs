@@ -1,5 +1,4 @@
 //! The Engine API client against a mock engine that speaks, and checks, the published schema.
-#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use std::sync::{Arc, Mutex};
 

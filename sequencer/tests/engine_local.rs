@@ -1,5 +1,4 @@
 //! The embedded chain driven through the Engine API's methods.
-#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use alloy::{
     network::TransactionBuilder,
@@ -16,8 +15,7 @@ use lockstep_sequencer::{
 };
 use op_alloy::rpc_types_engine::OpPayloadAttributes;
 
-mod common;
-use common::*;
+use crate::common::*;
 
 const FEE_VAULT: Address = address!("4200000000000000000000000000000000000011");
 

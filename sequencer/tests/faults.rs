@@ -1,6 +1,4 @@
 //! A disk that is full, and one that lies.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use std::{
     io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
@@ -18,7 +16,7 @@ use alloy::{
 };
 use lockstep_sequencer::{Node, NodeConfig, dev_accounts};
 
-mod common;
+use crate::common;
 
 /// Tells the process that it is the node whose disk fills up.
 const DIR: &str = "LOCKSTEP_TEST_FULL_DIR";
@@ -37,7 +35,7 @@ async fn node_process() {
 /// A node whose files cannot grow beyond so many KiB.
 fn spawn_limited(dir: &Path, kib: u64) -> (Child, impl Iterator<Item = String>) {
     // The signal is ignored, so that the write itself fails, as on a full disk.
-    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" --exact node_process --nocapture", kib * 2);
+    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" --exact faults::node_process --nocapture", kib * 2);
     let mut child = Command::new("sh")
         .args(["-c", &script])
         .arg(std::env::current_exe().unwrap())

@@ -1,5 +1,4 @@
 //! Requests that no honest client makes, and clients over WebSocket.
-#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use std::time::Duration;
 
@@ -15,8 +14,7 @@ use jsonrpsee::{
 use lockstep_sequencer::{Node, NodeConfig, RpcLimits};
 use serde_json::{Value, json};
 
-mod common;
-use common::*;
+use crate::common::*;
 
 /// Sends a request as it is and returns the error's code and message.
 async fn error_of(provider: &impl Provider, method: &'static str, params: Value) -> (i64, String) {

@@ -1,5 +1,4 @@
 //! A node that is killed loses nothing that a client was told.
-#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use std::{
     io::{BufRead, BufReader},
@@ -17,7 +16,7 @@ use alloy::{
 };
 use lockstep_sequencer::{Node, NodeConfig, dev_accounts};
 
-mod common;
+use crate::common;
 
 /// Tells the process that it is the node to be killed.
 const DIR: &str = "LOCKSTEP_TEST_NODE_DIR";
@@ -37,7 +36,7 @@ async fn node_process() {
 
 fn spawn(dir: &Path) -> (Child, String) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "node_process", "--nocapture"])
+        .args(["--exact", "kill::node_process", "--nocapture"])
         .env(DIR, dir)
         .stdout(Stdio::piped())
         .spawn()

@@ -1,5 +1,4 @@
 //! A development L1: Ethereum's fees, blobs, reorganisations.
-#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use alloy::{
     consensus::{BlobTransactionSidecar, SidecarBuilder, SimpleCoder, Transaction as _},

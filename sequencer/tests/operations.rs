@@ -1,5 +1,4 @@
 //! What operators and indexers rely on: proofs, the mempool's contents, access lists of hosts and origins, metrics.
-#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use std::time::Duration;
 
@@ -15,8 +14,7 @@ use alloy_trie::{Nibbles, proof::verify_proof};
 use lockstep_sequencer::{Node, NodeConfig, dev_accounts};
 use serde_json::{Value, json};
 
-mod common;
-use common::*;
+use crate::common::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn proofs_hold_against_the_header_of_their_block() {

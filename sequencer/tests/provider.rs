@@ -1,5 +1,4 @@
 //! The node as an alloy provider sees it.
-#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use std::{collections::HashSet, time::Duration};
 
@@ -13,8 +12,7 @@ use alloy::{
 };
 use lockstep_sequencer::{Node, NodeConfig, dev_accounts};
 
-mod common;
-use common::*;
+use crate::common::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transfer_reaches_a_block_and_pays_for_its_gas() {

@@ -1,5 +1,4 @@
 //! The rollup on its development L1: deposits, batches, derivation, outputs, withdrawals, reorganisations, restarts.
-#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
 //! A chain that begins with the OP Stack's system contracts, from its `genesis.json`.
-#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use alloy::{
     eips::BlockNumberOrTag,
@@ -11,8 +10,7 @@ use alloy::{
 };
 use lockstep_sequencer::{Node, NodeConfig, SystemContracts, dev_accounts};
 
-mod common;
-use common::*;
+use crate::common::*;
 
 sol! {
     #[derive(Debug)]

@@ -1,0 +1,18 @@
+//! The node from outside: processes, sockets, tools. One binary, because each would link the whole node again.
+#![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
+
+mod common;
+
+mod anvil;
+mod attributes;
+mod engine_client;
+mod engine_local;
+#[cfg(unix)]
+mod faults;
+mod hostile;
+mod kill;
+mod l1_dev;
+mod operations;
+mod provider;
+mod rollup;
+mod rollup_genesis;
