@@ -233,6 +233,15 @@ impl NodeHandle {
         if tokio::time::timeout(DRAIN, self.server.clone().stopped()).await.is_err() {
             tracing::warn!(seconds = DRAIN.as_secs(), "some requests did not finish in time");
         }
+        // The last of the tasks that answered closes the store; whoever starts the next node in this directory counts on it.
+        let closed = async {
+            while Arc::strong_count(&self.chain) > 1 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        if tokio::time::timeout(DRAIN, closed).await.is_err() {
+            tracing::warn!(seconds = DRAIN.as_secs(), "something still uses the store");
+        }
         tracing::info!(number = self.head().number, "stopped");
         result
     }
