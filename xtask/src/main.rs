@@ -72,6 +72,7 @@ fn test(args: &[String]) -> Result<(), String> {
     if Command::new("npm").arg("--version").output().is_ok() {
         contracts::run(&["check".into()])?;
         op_contracts::run(&["check".into()])?;
+        predeploys::run(&["check".into()])?;
         return contracts::run(&["test".into()]);
     }
     let words = "npm is not installed: forge's own tests and the rebuild of the artifacts are left out \
