@@ -4,18 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
 use lockstep_dispute::money::{Amounts, Shares, Split, conviction, lost_bond, settlement};
+use lockstep_ir::SplitMix64;
 
-struct Rng(u64);
+struct Rng(SplitMix64);
 
 impl Rng {
     fn below(&mut self, n: u128) -> u128 {
-        // SplitMix64 (Steele, Lea, Flood 2014), twice.
-        let mut word = || {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            u128::from(z ^ (z >> 31))
-        };
+        let mut word = || u128::from(self.0.bits());
         (word() << 64 | word()) % n
     }
 
@@ -67,7 +62,7 @@ fn rounds() -> u64 {
 
 fn play(seed: u64, mut check: impl FnMut(&mut Rng, &Shares, &Amounts)) {
     for round in 0..rounds() {
-        let mut rng = Rng(seed.wrapping_mul(1_000_003).wrapping_add(round));
+        let mut rng = Rng(SplitMix64::new(seed.wrapping_mul(1_000_003).wrapping_add(round)));
         let shares = rng.shares();
         let amounts = rng.amounts(&shares);
         assert!(amounts.are_sound(&shares), "round {round}: {amounts:?} {shares:?}");
