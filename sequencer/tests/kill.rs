@@ -58,17 +58,28 @@ async fn what_was_confirmed_survives_kill() {
         let provider = ProviderBuilder::new().wallet(wallet).connect_http(url.parse().unwrap());
         provider.client().set_poll_interval(Duration::from_millis(10));
         check(&provider, &confirmed, key.address()).await;
-        // The moment of the kill falls anywhere within execution, root, commit and the pause between blocks.
-        let killer = tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(400 + 137 * round)).await;
-            child.kill().unwrap();
-            child.wait().unwrap();
+        // The moment of the kill falls anywhere within execution, root, commit and the pause between blocks, but after
+        // something was confirmed, however slow the machine is.
+        let first = std::sync::Arc::new(tokio::sync::Notify::new());
+        let killer = tokio::spawn({
+            let first = first.clone();
+            async move {
+                first.notified().await;
+                tokio::time::sleep(Duration::from_millis(137 * round)).await;
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
         });
         let tx = TransactionRequest::default().with_to(TO).with_value(U256::ONE);
         while let Ok(pending) = provider.send_transaction(tx.clone()).await {
-            let waited = tokio::time::timeout(Duration::from_secs(2), pending.get_receipt()).await;
-            let Ok(Ok(receipt)) = waited else { break };
+            // A killed node leaves the wait for a receipt without an end.
+            let receipt = tokio::select! {
+                receipt = pending.get_receipt() => receipt,
+                () = until_finished(&killer) => break,
+            };
+            let Ok(receipt) = receipt else { break };
             confirmed.push(receipt);
+            first.notify_one();
         }
         killer.await.unwrap();
     }
@@ -87,6 +98,12 @@ async fn what_was_confirmed_survives_kill() {
     let other = NodeConfig { data_dir: Some(dir.path().into()), gas_limit: 1_000_000, ..common::fast() };
     let error = start_when_free(other).await.to_string();
     assert!(error.contains("holds chain genesis 0x"), "{error}");
+}
+
+async fn until_finished<T>(task: &tokio::task::JoinHandle<T>) {
+    while !task.is_finished() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// The error of a start that must fail, once a dropped node has let go of the directory.
