@@ -66,6 +66,7 @@ mod isa;
 mod levels;
 mod memory;
 mod parallel;
+mod phases;
 mod plan;
 mod segments;
 mod tables;

@@ -1,6 +1,6 @@
 //! Work on pieces of an output, on several threads.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::{Error, isa::check_control_word};
 
@@ -8,6 +8,11 @@ use crate::{Error, isa::check_control_word};
 const WORK_PER_THREAD: u64 = 400_000;
 /// Pieces per thread, so that a thread that was held up does not hold up the others.
 const PIECES_PER_THREAD: u64 = 4;
+
+/// How many of `threads` so many operations are worth.
+pub(crate) fn threads_for(work: u64, threads: usize) -> u64 {
+    (work / WORK_PER_THREAD).clamp(1, threads.max(1) as u64)
+}
 
 /// How an output is cut for threads.
 #[derive(Clone, Copy, Debug)]
@@ -20,17 +25,8 @@ pub(crate) struct Split {
 impl Split {
     /// For `units` units that take `work` operations in all.
     pub(crate) fn new(units: u64, work: u64, threads: usize) -> Self {
-        Self::cut(units, work, threads, PIECES_PER_THREAD)
-    }
-
-    /// One piece per thread, for work that has a cost per piece.
-    pub(crate) fn coarse(units: u64, work: u64, threads: usize) -> Self {
-        Self::cut(units, work, threads, 1)
-    }
-
-    fn cut(units: u64, work: u64, threads: usize, pieces_per_thread: u64) -> Self {
-        let threads = (work / WORK_PER_THREAD).clamp(1, threads as u64).min(units.max(1));
-        let pieces = if threads == 1 { 1 } else { threads * pieces_per_thread };
+        let threads = threads_for(work, threads).min(units.max(1));
+        let pieces = if threads == 1 { 1 } else { threads * PIECES_PER_THREAD };
         Self { threads, units: units.div_ceil(pieces).max(1) }
     }
 
@@ -60,22 +56,31 @@ impl Split {
         let pieces = Mutex::new((0..).zip(pieces));
         let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
         let work = || {
-            check_control_word()?;
             let mut evaluate = start();
             while let Some((i, piece)) = next() {
                 evaluate(i, piece);
             }
-            Ok(())
         };
-        if self.threads == 1 {
-            return work();
-        }
-        std::thread::scope(|scope| {
-            let others: Vec<_> = (1..self.threads).map(|_| scope.spawn(work)).collect();
-            let mine = work();
-            let join =
-                |h: std::thread::ScopedJoinHandle<'_, _>| h.join().unwrap_or_else(|p| std::panic::resume_unwind(p));
-            others.into_iter().map(join).fold(mine, Result::and)
-        })
+        together(self.threads, work)
     }
+}
+
+/// Calls `work` on this thread and on up to `threads - 1` others, which are kept from call to call.
+///
+/// # Errors
+/// A thread's floating-point control word is wrong.
+pub(crate) fn together(threads: u64, work: impl Fn() + Sync) -> Result<(), Error> {
+    let work = || check_control_word().map(|()| work());
+    if threads <= 1 {
+        return work();
+    }
+    let failed = OnceLock::new();
+    let work = || work().unwrap_or_else(|e| _ = failed.set(e));
+    rayon::in_place_scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|_| work());
+        }
+        work();
+    });
+    failed.into_inner().map_or(Ok(()), Err)
 }

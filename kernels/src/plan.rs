@@ -15,7 +15,7 @@ use crate::{
     blocks::Blocks,
     compile::{Assembly, Target, reads_columns},
     elide::{Elided, elide},
-    gemm::{Buffers, Gemm, GemmWorker, Micro},
+    gemm::{Buffers, Gemm, Micro, Products},
     group::{Unit, grouped, singles},
     inline::inline,
     isa::check_control_word,
@@ -100,9 +100,8 @@ impl Plan {
         lockstep_ir::validate(program)?;
         let isa = options.isa.map_or_else(Isa::detect, Isa::require)?;
         let threads = options.threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-        let micro = Micro::new(isa);
         let target = Target::new(isa).filter(|_| !options.interpret);
-        let mut compiler = Compiler { micro, target, assembly: Assembly::default() };
+        let mut compiler = Compiler { isa, target, assembly: Assembly::default() };
         #[cfg(test)]
         if options.simulate {
             compiler.target = Some(Target::Avx512);
@@ -110,8 +109,8 @@ impl Plan {
         }
         let (nodes, peak_bytes) = compiler.schedule(program, singles(program, &vec![true; program.nodes.len()]))?;
         let target = compiler.target;
-        let fast = |node: &Node| micro.is_some() && is_gemm(node) || target.is_some() && reads_columns(node);
-        let gemm = |node: &Node| micro.is_some() && is_gemm(node);
+        let gemm = |node: &Node| find_gemm(node, &Blocks::new(node), isa).is_some();
+        let fast = |node: &Node| gemm(node) || target.is_some() && reads_columns(node);
         let elided = elide(program, |node| node.fold.is_none() || fast(node));
         let changed = elided.is_some();
         let mut short = elided.unwrap_or_else(|| Elided::none(program));
@@ -264,14 +263,9 @@ impl Plan {
         let (elements, size) = (out.len(), out.decl().dtype.size());
         let (work, out) = (self.work(kernel, elements), out.bytes_mut());
         if let Some((gemm, micro)) = &node.gemm {
-            let row_bytes = gemm.n as usize * size;
-            // A multiply-add is far cheaper in a tile than the evaluator's operations are.
-            let work = if self.split_small { work } else { work / 32 };
-            let split = Split::coarse(elements / gemm.n, work, self.threads);
-            return split.run(out, split.units as usize * row_bytes, || {
-                let mut worker = GemmWorker::new(gemm, kernel, self.isa, *micro, operands, &self.buffers);
-                move |piece, bytes: &mut [u8]| worker.evaluate(piece * split.units, bytes)
-            });
+            let buffers = &self.buffers;
+            let products = Products { gemm, micro: *micro, node: kernel, isa: self.isa, operands, buffers };
+            return products.run(out, self.threads, self.split_small);
         }
         let split = Split::new(elements, work, self.threads);
         split.run(out, split.units as usize * size, || {
@@ -318,13 +312,15 @@ fn find<'a>(source: Source, state: &'a [Tensor], data: &'a [Tensor], made: &'a [
     }
 }
 
-fn is_gemm(node: &Node) -> bool {
-    Gemm::find(node, &Blocks::new(node)).is_some()
+fn find_gemm(node: &Node, kernel: &Blocks, isa: Isa) -> Option<(Gemm, Micro)> {
+    let gemm = Gemm::find(node, kernel)?;
+    let micro = Micro::new(isa, gemm.kind)?;
+    Some((gemm, micro))
 }
 
 /// Makes nodes ready to run.
 struct Compiler {
-    micro: Option<Micro>,
+    isa: Isa,
     target: Option<Target>,
     assembly: Assembly,
 }
@@ -340,7 +336,7 @@ impl Compiler {
             if let Some(target) = self.target {
                 kernel.compile(&node, &stored, target, &mut self.assembly)?;
             }
-            let gemm = self.micro.and_then(|micro| Some((Gemm::find(&node, &kernel)?, micro)));
+            let gemm = find_gemm(&node, &kernel, self.isa);
             let sources = node.operands.iter().map(|o| o.source).collect();
             let out = |(number, reuse): (usize, Option<usize>)| {
                 let decl = program.nodes[number].out.clone();

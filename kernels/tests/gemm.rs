@@ -7,7 +7,7 @@ use lockstep_ir::{
     DType, Order, Program, Tensor,
     build::{BuildError, Draft, Index, NodeBuilder, ProgramBuilder, TensorRef, at, k, o},
     eval,
-    expr::{Expr, acc, coord, f, load, max, rhs},
+    expr::{Expr, acc, coord, f, i, load, max, rhs},
     validate::{Invalid, Rule},
 };
 use lockstep_kernels::{
@@ -24,7 +24,7 @@ struct Case {
 }
 
 /// A tensor over the named dimensions in random order, some of them reversed, and its coordinates.
-fn factor(rng: &mut Rng, p: &mut ProgramBuilder, dims: &[(u32, Index)]) -> (TensorRef, Vec<Index>) {
+fn factor(rng: &mut Rng, p: &mut ProgramBuilder, bytes: bool, dims: &[(u32, Index)]) -> (TensorRef, Vec<Index>) {
     let mut order: Vec<usize> = (0..dims.len()).collect();
     for i in (1..order.len()).rev() {
         order.swap(i, rng.below(i + 1));
@@ -35,7 +35,7 @@ fn factor(rng: &mut Rng, p: &mut ProgramBuilder, dims: &[(u32, Index)]) -> (Tens
         if rng.one_in(6) { x.clone() * -1 + at(i64::from(*extent) - 1) } else { x.clone() }
     };
     let coordinates = order.iter().map(&mut index).collect();
-    let dtype = rng.pick(&[DType::F32, DType::F32, DType::Bf16]);
+    let dtype = if bytes { DType::I8 } else { rng.pick(&[DType::F32, DType::F32, DType::Bf16]) };
     (p.data(dtype, &shape), coordinates)
 }
 
@@ -49,10 +49,21 @@ fn finish(rng: &mut Rng) -> (DType, Expr) {
     }
 }
 
+/// For products of bytes.
+fn whole_finish(rng: &mut Rng) -> (DType, Expr) {
+    match rng.below(4) {
+        0 => (DType::I8, acc().shr(&lockstep_ir::expr::u(3))),
+        1 => (DType::F32, acc().to_f32() * f(0.125)),
+        2 => (DType::Bf16, acc().to_f32()),
+        _ => (DType::I32, acc()),
+    }
+}
+
 /// `None` if it cannot be judged: a factor whose fold is not contiguous in its tensor can touch too many chunks.
 fn program(rng: &mut Rng, c: &Case) -> Option<Program> {
     let mut p = ProgramBuilder::new();
     let s = p.state(DType::F32, &[1]);
+    let bytes = rng.one_in(3);
     let dim = |n: u32, x: Index| (n, x);
     let batched = |rng: &mut Rng, mut dims: Vec<(u32, Index)>| {
         if !rng.one_in(4) {
@@ -61,22 +72,31 @@ fn program(rng: &mut Rng, c: &Case) -> Option<Program> {
         dims
     };
     let dims = batched(rng, vec![dim(c.m, o(1)), dim(c.k, k(0))]);
-    let (a, a_at) = factor(rng, &mut p, &dims);
+    let (a, a_at) = factor(rng, &mut p, bytes, &dims);
     let dims = batched(rng, vec![dim(c.k, k(0)), dim(c.n, o(2))]);
-    let (b, b_at) = factor(rng, &mut p, &dims);
+    let (b, b_at) = factor(rng, &mut p, bytes, &dims);
     let bias = p.data(DType::F32, &[c.n]);
-    let (dtype, finish) = finish(rng);
-    let uses_bias = dtype == DType::F32
+    let (dtype, finish) = if bytes { whole_finish(rng) } else { finish(rng) };
+    let uses_bias = !bytes
+        && dtype == DType::F32
         && finish.compile(&lockstep_ir::expr::Types { loads: &[], acc: Some(lockstep_ir::Ty::F32) }).is_err();
     let (x, y) = if rng.one_in(2) { (0, 1) } else { (1, 0) };
     let init = if rng.one_in(3) { -0.0 } else { 0.25 };
+    let product = load(x) * load(y);
+    let sum = if rng.one_in(2) { acc() + product } else { product + acc() };
+    let lanes = rng.one_in(2);
+    let (order, init, body) = match bytes {
+        true if lanes => (Order::Lanes, i(0), sum),
+        // Sums that wrap.
+        true => (Order::Chain, i(i32::MAX - 5), sum),
+        false => (Order::Chain, f(init), load(x).fma(&load(y), &acc())),
+    };
     let mut node = NodeBuilder::new(dtype, &[c.batch, c.m, c.n]).operand(a.at(a_at)).operand(b.at(b_at));
     if uses_bias {
         node = node.operand(bias.at([o(2)]));
     }
     let combine = if rng.one_in(2) { acc() + rhs() } else { rhs() + acc() };
-    let draft: Draft =
-        node.fold(&[c.k], Order::Chain, f(init), load(x).fma(&load(y), &acc())).combine(combine).finish(finish);
+    let draft: Draft = node.fold(&[c.k], order, init, body).combine(combine).finish(finish);
     p.node(draft).unwrap();
     p.keep(&s);
     match p.build() {
@@ -131,7 +151,12 @@ fn deep_products() {
     let mut compared = 0;
     for seed in 1000..1060 {
         let mut rng = Rng::new(seed);
-        let c = Case { batch: 1, m: rng.pick(&[3, 7]), n: rng.pick(&[2, 18]), k: rng.pick(&[255, 256, 257, 512, 700]) };
+        let c = Case {
+            batch: 1,
+            m: rng.pick(&[3, 7, 130]),
+            n: rng.pick(&[2, 18, 64]),
+            k: rng.pick(&[255, 256, 257, 512, 700]),
+        };
         if let Some(p) = program(&mut rng, &c) {
             compare(seed, &p);
             compared += 1;

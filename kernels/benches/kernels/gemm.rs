@@ -1,12 +1,12 @@
-//! Matrix products in `f32` against the crates `gemm` and `matrixmultiply`.
+//! Matrix products in `f32` against the crates `gemm` and `matrixmultiply`, and of bytes against those in `f32`.
 
 use std::{num::NonZeroUsize, time::Duration};
 
 use lockstep_bench::{Clock, Record, Samples, interleaved};
 use lockstep_ir::{
-    DType, Order, Program, Tensor,
+    DType, Order, Program, Tensor, TensorDecl,
     build::{NodeBuilder, ProgramBuilder, TensorRef, k, o},
-    expr::{acc, f, load, rhs},
+    expr::{acc, f, i, load, rhs},
 };
 use lockstep_kernels::{Options, Plan, testing::Rng};
 
@@ -136,5 +136,44 @@ pub(crate) fn run(quick: bool, sink: &mut dyn FnMut(Record)) {
             let case = format!("gemm f32 {name}, geometric mean, {on}");
             sink(Record::new(SUITE, case, "times the better peer", mean).of_limit(1.0));
         }
+    }
+}
+
+/// Products of bytes beside those of floats, both ours: billions of multiplications and additions per second.
+pub(crate) fn bytes(quick: bool, sink: &mut dyn FnMut(Record)) {
+    let budget = Duration::from_millis(if quick { 300 } else { 1_000 });
+    for n in [512u32, 1024, 2048] {
+        let plan = |dtype: DType| {
+            let mut p = ProgramBuilder::new();
+            let out = if dtype == DType::F32 { DType::F32 } else { DType::I32 };
+            let c = p.state(out, &[n, n]);
+            let [a, b] = [0; 2].map(|_| p.data(dtype, &[n, n]));
+            let (init, body) = match dtype {
+                DType::F32 => (f(0.0), load(0).fma(&load(1), &acc())),
+                _ => (i(0), acc() + load(0) * load(1)),
+            };
+            let node = NodeBuilder::new(out, &[n, n]).operand(a.at([o(0), k(0)])).operand(b.at([o(1), k(0)]));
+            let product = node.fold(&[n], Order::Chain, init, body).combine(acc() + rhs()).finish(acc());
+            let product = p.node(product).unwrap();
+            p.set(&c, &product);
+            let options = Options { threads: NonZeroUsize::new(1), ..Options::default() };
+            Plan::with(&p.build().unwrap(), options).unwrap()
+        };
+        let tensor = |dtype: DType| {
+            let decl = TensorDecl { dtype, shape: vec![n, n] };
+            let pattern: &[u8] = if dtype == DType::F32 { &0.5f32.to_le_bytes() } else { &[3, 250, 127, 128] };
+            let size = (n * n) as usize * dtype.size();
+            Tensor::from_bytes(decl, pattern.iter().copied().cycle().take(size).collect()).unwrap()
+        };
+        let run = |dtype, out| {
+            let (plan, state, data) = (plan(dtype), [tensor(out)], [tensor(dtype), tensor(dtype)]);
+            move || _ = std::hint::black_box(plan.step(&state, &data).unwrap())
+        };
+        let (mut bytes, mut floats) = (run(DType::I8, DType::I32), run(DType::F32, DType::F32));
+        let samples = interleaved(Clock::Thread, &mut [&mut bytes, &mut floats], budget);
+        let rate = |seconds: f64| 2.0 * f64::from(n).powi(3) / seconds / 1e9;
+        let case = format!("gemm i8 NT {n} × {n} × {n}, 1 thread");
+        let ours = Record::new(SUITE, case, "GOP/s", rate(samples.best(0)));
+        sink(ours.against("our f32", rate(samples.best(1)), samples.ratio(0, 1)));
     }
 }

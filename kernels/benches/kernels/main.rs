@@ -1,5 +1,5 @@
 //! Measures kernels beside their peers and prints one record a line: `cargo xtask bench kernels` makes the table.
-//! `cargo bench -p lockstep-kernels --profile release -- [gemm] [maps] [rows] [--quick]` measures a part.
+//! `cargo bench -p lockstep-kernels --profile release -- [gemm] [bytes] [maps] [rows] [--quick]` measures a part.
 #![allow(clippy::unwrap_used, reason = "a failed set-up ends a benchmark")]
 
 mod fused;
@@ -19,6 +19,9 @@ fn main() {
     let sink = &mut |record: Record| println!("{}", record.line());
     if wanted("gemm") {
         gemm::run(quick, sink);
+    }
+    if wanted("bytes") {
+        gemm::bytes(quick, sink);
     }
     if wanted("maps") {
         fused::run(quick, sink);

@@ -1,4 +1,4 @@
-//! Matrix products `acc ← fma(a, b, acc)` in `chain` order, in every transposition and batched.
+//! Matrix products in every transposition and batched: `acc ← fma(a, b, acc)` in `chain` order, and sums of products of bytes.
 //!
 //! ```text
 //!  A rows ──pack──► panels of MR rows ─┐
@@ -8,7 +8,10 @@
 //!
 //! The depth of a packed block is the protocol's leaf block (256), so blocking for the cache and the canonical order are one and the
 //! same: a micro-kernel keeps one accumulator per element and walks `k` upwards from `init`.
+//!
+//! Threads share one product, unless there are many: `B` is packed once, by all of them, and then each takes blocks of rows.
 
+mod cut;
 mod micro;
 mod pack;
 mod pattern;
@@ -17,163 +20,222 @@ mod transpose;
 pub(crate) use micro::Micro;
 pub(crate) use pattern::Gemm;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::{
-    Isa,
+    Error, Isa,
     access::{BLOCK, affine},
     blocks::Blocks,
+    parallel::{Split, threads_for, together},
+    phases::Phases,
     worker::Worker,
 };
+use cut::{Cut, Step};
 use micro::Tile;
 use pack::{Packed, Source};
 
 /// Fold positions of a packed block: the protocol's leaf block.
 const KC: usize = BLOCK as usize;
-/// Rows of `A` that are packed together: 128 KiB or less, for the second-level cache.
-const MC: usize = 120;
-/// Columns of `B` that are packed together: 2 MiB, for the third-level cache.
-const NC: usize = 2048;
+/// Products per thread from which on a thread takes whole ones.
+const WHOLE_PRODUCTS: usize = 4;
+/// Operations of the vector evaluator that take as long as one multiply-add in a tile.
+const SPEEDUP: u64 = 32;
 
-/// Packing buffers that are not in use, kept from step to step.
+/// Packed columns of `B`, one block for every 256 fold positions.
+type Group = RwLock<Vec<Packed>>;
+
+/// Memory of one product.
 #[derive(Debug, Default)]
-pub(crate) struct Buffers(Mutex<Vec<(Packed, Packed)>>);
-
-impl Buffers {
-    fn free(&self) -> MutexGuard<'_, Vec<(Packed, Packed)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One thread's matrix products for one node.
-pub(crate) struct GemmWorker<'a> {
-    buffers: &'a Buffers,
-    gemm: &'a Gemm,
-    micro: Micro,
-    operands: &'a [&'a [u8]],
-    finish: Option<Worker<'a>>,
-    out_size: usize,
-    a: Packed,
-    b: Packed,
+struct Room {
+    b: Vec<Group>,
     /// Products, where the output cannot hold them.
     products: Vec<u8>,
 }
 
-/// Rows of the output that are worked on together, all of one batch.
-struct Rows {
-    batch: u64,
-    first: u64,
-    count: usize,
+/// Packing buffers that are not in use, kept from step to step.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    a: Mutex<Vec<Packed>>,
+    rooms: Mutex<Vec<Room>>,
 }
 
-impl<'a> GemmWorker<'a> {
-    pub(crate) fn new(
-        gemm: &'a Gemm,
-        node: &'a Blocks,
-        isa: Isa,
-        micro: Micro,
-        operands: &'a [&'a [u8]],
-        buffers: &'a Buffers,
-    ) -> Self {
-        let (a, b) = buffers.free().pop().unwrap_or_default();
-        let finish = (!gemm.plain).then(|| Worker::new(node, isa, operands));
-        let out_size = node.out.size();
-        Self { buffers, gemm, micro, operands, finish, out_size, a, b, products: Vec::new() }
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
-    /// Evaluates whole rows from `first` on.
-    pub(crate) fn evaluate(&mut self, first: u64, out: &mut [u8]) {
-        let (m, n) = (self.gemm.m, self.gemm.n as usize);
-        let total = (out.len() / self.out_size / n) as u64;
-        let mut rest = out;
-        let mut row = first;
-        while row < first + total {
-            let in_batch = row % m;
-            let count = (m - in_batch).min(first + total - row) as usize;
-            let (now, later) = std::mem::take(&mut rest).split_at_mut(count * n * self.out_size);
-            self.rows(&Rows { batch: row / m, first: in_batch, count }, now);
-            (rest, row) = (later, row + count as u64);
+/// A node's products, to be run.
+pub(crate) struct Products<'a> {
+    pub(crate) gemm: &'a Gemm,
+    pub(crate) micro: Micro,
+    pub(crate) node: &'a Blocks,
+    pub(crate) isa: Isa,
+    pub(crate) operands: &'a [&'a [u8]],
+    pub(crate) buffers: &'a Buffers,
+}
+
+/// Where the products of a block of rows go, and its part of the output if that is elsewhere.
+type Part<'a> = (&'a mut [u8], Option<&'a mut [u8]>);
+
+/// One product, shared by the threads that work on it.
+struct Job<'a> {
+    batch: u64,
+    cut: &'a Cut,
+    b: &'a [Group],
+    /// One for each block of rows.
+    rows: Vec<Mutex<Part<'a>>>,
+    phases: Phases,
+}
+
+/// What a thread has to itself.
+struct Mine<'a> {
+    buffers: &'a Buffers,
+    a: Packed,
+    finish: Option<Worker<'a>>,
+}
+
+impl Drop for Mine<'_> {
+    fn drop(&mut self) {
+        lock(&self.buffers.a).push(std::mem::take(&mut self.a));
+    }
+}
+
+impl<'a> Products<'a> {
+    /// Fills the output, on up to `threads` threads; `split_small` takes them all, however little there is to do.
+    ///
+    /// # Errors
+    /// A thread's floating-point control word is wrong.
+    pub(crate) fn run(&self, out: &mut [u8], threads: usize, split_small: bool) -> Result<(), Error> {
+        let bytes = (self.gemm.m * self.gemm.n) as usize * self.node.out.size();
+        let batches = out.len() / bytes;
+        let work = (out.len() / self.node.out.size()) as u64 * self.node.work / SPEEDUP;
+        let work = if split_small { u64::MAX } else { work };
+        let threads = threads_for(work, threads) as usize;
+        if threads == 1 || batches >= WHOLE_PRODUCTS * threads {
+            let cut = Cut::new(self.gemm, self.micro, 1);
+            let split = Split::new(batches as u64, work, threads);
+            return split.run(out, split.units as usize * bytes, || {
+                let (mut mine, cut) = (self.mine(), &cut);
+                move |piece, out: &mut [u8]| {
+                    for (batch, out) in (piece * split.units..).zip(out.chunks_mut(bytes)) {
+                        self.product(batch, cut, out, &mut |job| self.take_part(job, &mut mine));
+                    }
+                }
+            });
         }
-    }
-
-    fn rows(&mut self, rows: &Rows, out: &mut [u8]) {
-        let n = self.gemm.n as usize;
-        let first = (rows.batch * self.gemm.m + rows.first) * self.gemm.n;
-        if self.out_size == 4 {
-            self.multiply(rows, out);
-            self.finish_in_place(first, out);
-        } else {
-            let mut products = std::mem::take(&mut self.products);
-            products.resize(rows.count * n * 4, 0);
-            self.multiply(rows, &mut products);
-            self.finish_from(first, &products, out);
-            self.products = products;
+        let cut = Cut::new(self.gemm, self.micro, threads);
+        for (batch, out) in (0..).zip(out.chunks_mut(bytes)) {
+            let mut result = Ok(());
+            self.product(batch, &cut, out, &mut |job| {
+                result = together(threads as u64, || self.take_part(job, &mut self.mine()));
+            });
+            result?;
         }
+        Ok(())
     }
 
-    fn finish_in_place(&mut self, first: u64, out: &mut [u8]) {
-        let Some(finish) = &mut self.finish else { return };
-        let mut acc = [0; crate::code::WIDTH];
-        let mut rest = out;
-        let mut at = first;
-        while !rest.is_empty() {
-            let count = finish.block(at, rest.len() as u64 / 4);
-            let (now, later) = std::mem::take(&mut rest).split_at_mut(count * 4);
-            read(now, &mut acc[..count]);
-            finish.finish_folded(at, &acc[..count], now);
-            (rest, at) = (later, at + count as u64);
+    fn mine(&self) -> Mine<'a> {
+        let finish = (!self.gemm.plain).then(|| Worker::new(self.node, self.isa, self.operands));
+        Mine { buffers: self.buffers, a: lock(&self.buffers.a).pop().unwrap_or_default(), finish }
+    }
+
+    /// Sets up one product and has it `done`.
+    fn product(&self, batch: u64, cut: &Cut, out: &mut [u8], done: &mut dyn FnMut(&Job<'_>)) {
+        let Room { mut b, mut products } = lock(&self.buffers.rooms).pop().unwrap_or_default();
+        if b.len() < cut.groups {
+            b.resize_with(cut.groups, RwLock::default);
         }
-    }
-
-    fn finish_from(&mut self, first: u64, products: &[u8], out: &mut [u8]) {
-        let Some(finish) = &mut self.finish else { return };
-        let mut acc = [0; crate::code::WIDTH];
-        let (mut from, mut to) = (products, out);
-        let mut at = first;
-        while !from.is_empty() {
-            let count = finish.block(at, from.len() as u64 / 4);
-            let (values, later) = from.split_at(count * 4);
-            read(values, &mut acc[..count]);
-            let (now, rest) = std::mem::take(&mut to).split_at_mut(count * self.out_size);
-            finish.finish_folded(at, &acc[..count], now);
-            (from, to, at) = (later, rest, at + count as u64);
+        let (size, n) = (self.node.out.size(), self.gemm.n as usize);
+        let in_place = size == 4;
+        if !in_place {
+            products.resize(products.len().max(self.gemm.m as usize * n * 4), 0);
         }
+        let (mut values, mut rest) = if in_place { (out, &mut [][..]) } else { (&mut products[..], out) };
+        let mut rows = Vec::with_capacity(cut.rows.len());
+        for block in &cut.rows {
+            let here = take(&mut values, block.len() * n * 4);
+            rows.push(Mutex::new((here, (!in_place).then(|| take(&mut rest, block.len() * n * size)))));
+        }
+        let phases = cut.steps.iter().flat_map(|step| [cut.groups_of(step).len(), cut.rows.len()]);
+        done(&Job { batch, cut, b: &b, rows, phases: Phases::new(phases) });
+        lock(&self.buffers.rooms).push(Room { b, products });
     }
 
-    /// The folded values of these rows, as `f32`, row-major.
-    fn multiply(&mut self, rows: &Rows, c: &mut [u8]) {
-        let g = self.gemm;
-        let (n, k) = (g.n as usize, g.k as usize);
-        let batch = |coefficients: &[i64]| {
-            let mut at = [0];
-            affine(&g.batch_sizes, coefficients, 0, rows.batch, &mut at);
-            at[0]
-        };
-        let a = Source::new(self.operands[g.a.operand], &g.a, batch(&g.a.batch));
-        let b = Source::new(self.operands[g.b.operand], &g.b, batch(&g.b.batch));
-        for column in (0..n).step_by(NC) {
-            let columns = NC.min(n - column);
-            for depth in (0..k).step_by(KC) {
-                let kc = KC.min(k - depth);
-                self.b.fill(&b, &g.n_sizes, (column as u64, columns), &g.k_sizes, (depth as u64, kc), self.micro.nr);
-                for row in (0..rows.count).step_by(MC) {
-                    let block = MC.min(rows.count - row);
-                    let from = rows.first + row as u64;
-                    self.a.fill(&a, &g.m_sizes, (from, block), &g.k_sizes, (depth as u64, kc), self.micro.mr);
-                    let tile =
-                        Tile { init: f32::from_bits(g.init), add: depth > 0, canonical: depth + kc == k, stride: n };
-                    let from = (row * n + column) * 4;
-                    self.block(&mut c[from..], block, columns, kc, &tile);
+    /// Works on pieces of a product until none is left.
+    fn take_part(&self, job: &Job<'_>, mine: &mut Mine<'_>) {
+        while let Some(piece) = job.phases.take() {
+            let step = &job.cut.steps[piece.phase / 2];
+            if piece.phase % 2 == 0 {
+                self.pack(job, step, piece.index);
+                continue;
+            }
+            let mut rows = lock(&job.rows[piece.index]);
+            let (values, out) = &mut *rows;
+            self.multiply(job, step, piece.index, values, &mut mine.a);
+            if piece.phase / 2 + 1 == job.cut.steps.len()
+                && let Some(finish) = &mut mine.finish
+            {
+                let first = (job.batch * self.gemm.m + job.cut.rows[piece.index].start as u64) * self.gemm.n;
+                match out {
+                    Some(out) => finish_from(finish, first, values, out),
+                    None => finish_in_place(finish, first, values),
                 }
             }
         }
     }
 
+    fn source(&self, factor: &'a pattern::Factor, batch: u64) -> Source<'a> {
+        let mut at = [0];
+        affine(&self.gemm.batch_sizes, &factor.batch, 0, batch, &mut at);
+        Source::new(self.operands[factor.operand], factor, at[0])
+    }
+
+    /// Packs the columns of one group, to the whole depth of the step.
+    fn pack(&self, job: &Job<'_>, step: &Step, group: usize) {
+        let source = self.source(&self.gemm.b, job.batch);
+        let columns = job.cut.groups_of(step).columns(group);
+        let mut blocks = job.b[group].write().unwrap_or_else(PoisonError::into_inner);
+        let depths = step.depth.clone().step_by(KC);
+        let count = blocks.len().max(depths.len());
+        blocks.resize_with(count, Packed::default);
+        for (block, depth) in blocks.iter_mut().zip(depths) {
+            let kc = KC.min(step.depth.end - depth);
+            let outer = (columns.start as u64, columns.len());
+            block.fill(
+                &source,
+                [&self.gemm.n_sizes, &self.gemm.k_sizes],
+                [outer, (depth as u64, kc)],
+                self.micro.nr,
+                self.micro.right(),
+            );
+        }
+    }
+
+    /// Folds a block of rows over the depth of a step, for its columns.
+    fn multiply(&self, job: &Job<'_>, step: &Step, block: usize, c: &mut [u8], a: &mut Packed) {
+        let (g, rows) = (self.gemm, &job.cut.rows[block]);
+        let source = self.source(&g.a, job.batch);
+        let n = g.n as usize;
+        let groups = job.cut.groups_of(step);
+        for (at, depth) in step.depth.clone().step_by(KC).enumerate() {
+            let kc = KC.min(step.depth.end - depth);
+            let outer = (rows.start as u64, rows.len());
+            a.fill(&source, [&g.m_sizes, &g.k_sizes], [outer, (depth as u64, kc)], self.micro.mr, self.micro.left());
+            let canonical = depth + kc == g.k as usize;
+            let tile = Tile { init: g.init, add: depth > 0, canonical, stride: n };
+            for group in 0..groups.len() {
+                let columns = groups.columns(group);
+                let packed = job.b[group].read().unwrap_or_else(PoisonError::into_inner);
+                self.block(a, &packed[at], &mut c[columns.start * 4..], [rows.len(), columns.len(), kc], &tile);
+            }
+        }
+    }
+
     /// One packed block of `A` times one of `B`, into `c` (which starts at the block's first element).
-    fn block(&self, c: &mut [u8], rows: usize, columns: usize, kc: usize, tile: &Tile) {
+    fn block(&self, a: &Packed, b: &Packed, c: &mut [u8], [rows, columns, kc]: [usize; 3], tile: &Tile) {
         let Micro { mr, nr, .. } = self.micro;
-        for (j, b) in self.b.panels(nr * kc).enumerate().take(columns.div_ceil(nr)) {
-            for (i, a) in self.a.panels(mr * kc).enumerate().take(rows.div_ceil(mr)) {
+        let words = self.micro.words(kc);
+        for (j, b) in b.panels(nr * words).enumerate().take(columns.div_ceil(nr)) {
+            for (i, a) in a.panels(mr * words).enumerate().take(rows.div_ceil(mr)) {
                 let size = (mr.min(rows - i * mr), nr.min(columns - j * nr));
                 self.micro.run(a, b, &mut c[(i * mr * tile.stride + j * nr) * 4..], size, tile);
             }
@@ -181,9 +243,38 @@ impl<'a> GemmWorker<'a> {
     }
 }
 
-impl Drop for GemmWorker<'_> {
-    fn drop(&mut self) {
-        self.buffers.free().push((std::mem::take(&mut self.a), std::mem::take(&mut self.b)));
+/// Takes so many bytes away.
+fn take<'a>(from: &mut &'a mut [u8], size: usize) -> &'a mut [u8] {
+    let (now, later) = std::mem::take(from).split_at_mut(size);
+    *from = later;
+    now
+}
+
+/// Applies `finish` to products, from element `first` on, where they lie.
+fn finish_in_place(finish: &mut Worker<'_>, first: u64, out: &mut [u8]) {
+    let mut acc = [0; crate::code::WIDTH];
+    let (mut at, mut rest) = (first, out);
+    while !rest.is_empty() {
+        let count = finish.block(at, rest.len() as u64 / 4);
+        let (now, later) = std::mem::take(&mut rest).split_at_mut(count * 4);
+        read(now, &mut acc[..count]);
+        finish.finish_folded(at, &acc[..count], now);
+        (rest, at) = (later, at + count as u64);
+    }
+}
+
+/// The same, into an output of another size.
+fn finish_from(finish: &mut Worker<'_>, first: u64, products: &[u8], out: &mut [u8]) {
+    let mut acc = [0; crate::code::WIDTH];
+    let size = out.len() / (products.len() / 4);
+    let (mut at, mut from, mut to) = (first, products, out);
+    while !from.is_empty() {
+        let count = finish.block(at, from.len() as u64 / 4);
+        let (values, later) = from.split_at(count * 4);
+        read(values, &mut acc[..count]);
+        let (now, rest) = std::mem::take(&mut to).split_at_mut(count * size);
+        finish.finish_folded(at, &acc[..count], now);
+        (from, to, at) = (later, rest, at + count as u64);
     }
 }
 

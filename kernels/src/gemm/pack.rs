@@ -25,48 +25,82 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Panels of `width` rows (or columns): for each fold position, `width` values. What is missing in the last panel is 0.
+/// What a word of a panel holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Word {
+    /// The `f32` of one fold position.
+    Float,
+    /// The bytes of two fold positions, as `i16`.
+    Pair,
+    /// The bytes of four fold positions, each with these bits flipped: `0x80` makes `x + 128` of `x`.
+    Quad(u8),
+}
+
+impl Word {
+    /// Fold positions in a word.
+    pub(super) const fn positions(self) -> usize {
+        match self {
+            Self::Float => 1,
+            Self::Pair => 2,
+            Self::Quad(_) => 4,
+        }
+    }
+
+    /// A byte as part `i` of a word.
+    fn part(self, byte: u8, i: usize) -> u32 {
+        match self {
+            Self::Float => 0,
+            Self::Pair => u32::from(i16::from(byte as i8) as u16) << (16 * i),
+            Self::Quad(flip) => u32::from(byte ^ flip) << (8 * i),
+        }
+    }
+}
+
+/// Panels of `width` rows (or columns): for each word's worth of fold positions, `width` words. What is missing in the last panel, and
+/// the parts of a word that have no fold position, are 0.
 #[derive(Debug, Default)]
 pub(crate) struct Packed {
-    values: Vec<f32>,
+    values: Vec<u32>,
     outer: Vec<i64>,
     k: Vec<i64>,
 }
 
+/// First and number.
+type Span = (u64, usize);
+
 impl Packed {
-    /// Packs `outer` = (first, count) rows by `k` = (first, count) fold positions.
+    /// Packs rows by fold positions, given the sizes of the dimensions that each of the two are made of.
     pub(super) fn fill(
         &mut self,
         source: &Source<'_>,
-        outer_sizes: &[u64],
-        outer: (u64, usize),
-        k_sizes: &[u64],
-        k: (u64, usize),
+        [outer_sizes, k_sizes]: [&[u64]; 2],
+        [outer, k]: [Span; 2],
         width: usize,
+        word: Word,
     ) {
         self.outer.resize(outer.1, 0);
         affine(outer_sizes, &source.factor.outer, source.base, outer.0, &mut self.outer);
         self.k.resize(k.1, 0);
         affine(k_sizes, &source.factor.k, 0, k.0, &mut self.k);
-        let size = outer.1.div_ceil(width) * width * k.1 + SLACK;
+        let size = outer.1.div_ceil(width) * width * k.1.div_ceil(word.positions()) + SLACK;
         if self.values.len() < size {
-            self.values.resize(size, 0.0);
+            self.values.resize(size, 0);
         }
         let panels = Panels { values: &mut self.values[..size], outer: &self.outer, k: &self.k, width };
-        if source.factor.dtype == DType::F32 {
-            panels.floats(source.bytes.as_chunks::<4>().0);
-        } else {
-            with_elements(source.factor.dtype, source.bytes, panels);
+        match (word, source.factor.dtype) {
+            (Word::Float, DType::F32) => panels.floats(source.bytes),
+            (Word::Float, dtype) => with_elements(dtype, source.bytes, panels),
+            (Word::Pair | Word::Quad(_), _) => panels.bytes(source.bytes, word),
         }
     }
 
-    pub(super) fn panels(&self, size: usize) -> std::slice::ChunksExact<'_, f32> {
+    pub(super) fn panels(&self, size: usize) -> std::slice::ChunksExact<'_, u32> {
         self.values.chunks_exact(size)
     }
 }
 
 struct Panels<'a> {
-    values: &'a mut [f32],
+    values: &'a mut [u32],
     outer: &'a [i64],
     k: &'a [i64],
     width: usize,
@@ -78,35 +112,81 @@ fn is_run(offsets: &[i64]) -> bool {
 
 impl Panels<'_> {
     /// Packs a tensor of `f32`: full panels whose rows or columns are contiguous the fast way.
-    fn floats(self, items: &[[u8; 4]]) {
+    fn floats(self, bytes: &[u8]) {
+        let items = bytes.as_chunks::<4>().0;
         let (size, deep) = (self.width * self.k.len(), is_run(self.k));
+        if self.outer.len().is_multiple_of(self.width) && is_run(self.outer) {
+            let values = &mut self.values[..self.outer.len() * self.k.len()];
+            return match self.width {
+                6 => columns::<6>(items, self.outer[0], self.k, values),
+                12 => columns::<12>(items, self.outer[0], self.k, values),
+                16 => columns::<16>(items, self.outer[0], self.k, values),
+                _ => columns::<32>(items, self.outer[0], self.k, values),
+            };
+        }
         let mut starts = Vec::with_capacity(self.width);
         for (i, outer) in self.outer.chunks(self.width).enumerate() {
             let panel = &mut self.values[i * size..];
-            let full = outer.len() == self.width;
-            if full && is_run(outer) {
-                match self.width {
-                    6 => columns::<6>(items, outer[0], self.k, panel),
-                    12 => columns::<12>(items, outer[0], self.k, panel),
-                    16 => columns::<16>(items, outer[0], self.k, panel),
-                    _ => columns::<32>(items, outer[0], self.k, panel),
-                }
-            } else if full && deep {
+            if outer.len() == self.width && deep {
                 starts.clear();
                 starts.extend(outer.iter().map(|&o| (o + self.k[0]) as usize));
-                transpose::panel(items, &starts, self.k.len(), &mut panel[..size + SLACK]);
+                let whole = transpose::panel(bytes, &starts, Word::Float, self.k.len(), &mut panel[..size + SLACK]);
+                one_panel(
+                    items,
+                    u32::from_le_bytes,
+                    outer,
+                    &self.k[whole..],
+                    self.width,
+                    &mut panel[whole * self.width..size],
+                );
             } else {
-                one_panel(items, f32::from_le_bytes, outer, self.k, self.width, &mut panel[..size]);
+                one_panel(items, u32::from_le_bytes, outer, self.k, self.width, &mut panel[..size]);
+            }
+        }
+    }
+
+    /// Packs a tensor of bytes, several fold positions to a word.
+    fn bytes(self, bytes: &[u8], word: Word) {
+        let per = word.positions();
+        let words = self.k.len().div_ceil(per);
+        let (size, deep) = (self.width * words, is_run(self.k));
+        let mut starts = Vec::with_capacity(self.width);
+        for (i, outer) in self.outer.chunks(self.width).enumerate() {
+            let panel = &mut self.values[i * size..];
+            let mut whole = 0;
+            if outer.len() == self.width && deep {
+                starts.clear();
+                starts.extend(outer.iter().map(|&o| (o + self.k[0]) as usize));
+                whole = transpose::panel(bytes, &starts, word, self.k.len() / per, &mut panel[..size + SLACK]);
+            }
+            let rest = &mut panel[whole * self.width..size];
+            rest.fill(0);
+            let run = is_run(outer);
+            for (slots, k) in rest.chunks_exact_mut(self.width).zip(self.k[whole * per..].chunks(per)) {
+                for (part, &k) in k.iter().enumerate() {
+                    if run {
+                        let row = &bytes[(outer[0] + k) as usize..][..outer.len()];
+                        slots.iter_mut().zip(row).for_each(|(s, &b)| *s |= word.part(b, part));
+                    } else {
+                        slots.iter_mut().zip(outer).for_each(|(s, &o)| *s |= word.part(bytes[(o + k) as usize], part));
+                    }
+                }
             }
         }
     }
 }
 
-/// Copies `W` neighbouring values per fold position.
-fn columns<const W: usize>(items: &[[u8; 4]], first: i64, k: &[i64], panel: &mut [f32]) {
-    for (slots, &k) in panel.as_chunks_mut::<W>().0.iter_mut().zip(k) {
-        if let Some(row) = items[(first + k) as usize..].first_chunk::<W>() {
-            *slots = row.map(f32::from_le_bytes);
+/// Copies neighbouring values, `W` to a panel, a few panels at a time: so memory is read in runs of some lines.
+fn columns<const W: usize>(items: &[[u8; 4]], first: i64, k: &[i64], values: &mut [u32]) {
+    let size = W * k.len();
+    for (i, panels) in values.chunks_mut(4 * size).enumerate() {
+        let first = first + (i * 4 * W) as i64;
+        let mut panels: Vec<&mut [[u32; W]]> = panels.chunks_exact_mut(size).map(|p| p.as_chunks_mut().0).collect();
+        for (at, &here) in k.iter().enumerate() {
+            let rows = items[(first + here) as usize..].as_chunks::<W>().0;
+            for (panel, row) in panels.iter_mut().zip(rows) {
+                panel[at] = row.map(u32::from_le_bytes);
+            }
         }
     }
 }
@@ -115,24 +195,83 @@ impl Read for Panels<'_> {
     fn run<const N: usize>(self, items: &[[u8; N]], widen: impl Fn([u8; N]) -> u32) {
         let panels = self.values.chunks_exact_mut(self.width * self.k.len());
         for (panel, outer) in panels.zip(self.outer.chunks(self.width)) {
-            one_panel(items, |x| f32::from_bits(widen(x)), outer, self.k, self.width, panel);
+            one_panel(items, &widen, outer, self.k, self.width, panel);
         }
     }
 }
 
-/// Packs a panel of any layout, type and number of rows.
+/// Packs a panel of any layout, type and number of rows, one value to a word.
 fn one_panel<const N: usize>(
     items: &[[u8; N]],
-    get: impl Fn([u8; N]) -> f32,
+    get: impl Fn([u8; N]) -> u32,
     outer: &[i64],
     k: &[i64],
     width: usize,
-    panel: &mut [f32],
+    panel: &mut [u32],
 ) {
     if outer.len() < width {
-        panel.fill(0.0);
+        panel.fill(0);
     }
     for (slots, &k) in panel.chunks_exact_mut(width).zip(k) {
         slots.iter_mut().zip(outer).for_each(|(s, &o)| *s = get(items[(o + k) as usize]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Rng;
+
+    /// What the instruction for such words adds to an accumulator.
+    fn product(a: u32, b: u32, word: Word) -> i32 {
+        let [a, b] = [a, b].map(u32::to_le_bytes);
+        let half = |x: [u8; 4], i: usize| i32::from(i16::from_le_bytes([x[2 * i], x[2 * i + 1]]));
+        match word {
+            Word::Pair => (0..2).map(|i| half(a, i) * half(b, i)).sum(),
+            // Unsigned times signed.
+            _ => (0..4).map(|i| i32::from(a[i]) * i32::from(b[i] as i8)).sum(),
+        }
+    }
+
+    /// The sums of AVX-512 tiles, from panels packed for them, without their instructions.
+    #[test]
+    fn panels_of_bytes_hold_the_product() {
+        let mut rng = Rng::new(5);
+        for depth in [1, 3, 4, 31, 64, 70] {
+            for (deep, word, right) in [
+                (false, Word::Pair, Word::Pair),
+                (true, Word::Pair, Word::Pair),
+                (false, Word::Quad(0x80), Word::Quad(0)),
+                (true, Word::Quad(0x80), Word::Quad(0)),
+            ] {
+                let (rows, columns, width) = (9usize, 13usize, 8usize);
+                let mut bytes = |n: usize| (0..n).map(|_| rng.below(256) as u8).collect::<Vec<_>>();
+                let (a, b) = (bytes(rows * depth), bytes(columns * depth));
+                // Offset of element `k` of row (or column) `o`.
+                let strides = |n: usize| if deep { (depth as i64, 1) } else { (1, n as i64) };
+                let pack = |bytes: &[u8], n: usize, word: Word| {
+                    let (outer, k) = strides(n);
+                    let factor =
+                        Factor { operand: 0, dtype: DType::I8, base: 0, batch: vec![], outer: vec![outer], k: vec![k] };
+                    let mut packed = Packed::default();
+                    let sizes: [&[u64]; 2] = [&[n as u64], &[depth as u64]];
+                    packed.fill(&Source::new(bytes, &factor, 0), sizes, [(0, n), (0, depth)], width, word);
+                    packed.values
+                };
+                let (left, right) = (pack(&a, rows, word), pack(&b, columns, right));
+                let words = depth.div_ceil(word.positions());
+                let at = |panels: &[u32], o: usize, w: usize| panels[o / width * width * words + w * width + o % width];
+                let value = |bytes: &[u8], n: usize, o: usize, k: usize| {
+                    i32::from(bytes[o * strides(n).0 as usize + k * strides(n).1 as usize] as i8)
+                };
+                for (i, j) in (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))) {
+                    let expected: i32 = (0..depth).map(|k| value(&a, rows, i, k) * value(&b, columns, j, k)).sum();
+                    let sum: i32 = (0..words).map(|w| product(at(&left, i, w), at(&right, j, w), word)).sum();
+                    let offset = u32::from_le_bytes([0x80; 4]);
+                    let excess = |w| if word == Word::Pair { 0 } else { product(offset, at(&right, j, w), word) };
+                    assert_eq!(sum - (0..words).map(excess).sum::<i32>(), expected, "{word:?}, {depth} deep, {deep}");
+                }
+            }
+        }
     }
 }

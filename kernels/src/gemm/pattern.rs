@@ -8,6 +8,15 @@ use crate::{
     code::{ACC, Code, RHS},
 };
 
+/// What is multiplied and summed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// `fma` of values that are `f32` or widen to it, in `chain` order.
+    Float,
+    /// Products of `i8`, added as wrapping `i32`: in any order.
+    Bytes,
+}
+
 /// One factor: how its elements are addressed.
 #[derive(Clone, Debug)]
 pub(crate) struct Factor {
@@ -23,6 +32,7 @@ pub(crate) struct Factor {
 /// A node that is a batch of products of an `m × k` and a `k × n` matrix, row-major in its output.
 #[derive(Clone, Debug)]
 pub(crate) struct Gemm {
+    pub(crate) kind: Kind,
     pub(crate) m: u64,
     pub(crate) n: u64,
     pub(crate) k: u64,
@@ -33,7 +43,7 @@ pub(crate) struct Gemm {
     pub(crate) init: u32,
     pub(crate) a: Factor,
     pub(crate) b: Factor,
-    /// `finish` stores the folded value as `f32`.
+    /// `finish` stores the folded value as it is.
     pub(crate) plain: bool,
 }
 
@@ -44,12 +54,18 @@ impl Gemm {
     /// Recognises a matrix product in a compiled node.
     pub(crate) fn find(node: &Node, blocks: &Blocks) -> Option<Self> {
         let fold = blocks.fold.as_ref()?;
-        let adds = fold.combine.steps.is_empty() || is_sum(&fold.combine);
-        if fold.order != Order::Chain || fold.length > TWO_LEVELS || !adds {
+        let (kind, [x, y]) = factors(&fold.body[0])?;
+        let (x, y) = (linear(&blocks.places, x)?, linear(&blocks.places, y)?);
+        let (sum, orderly) = match kind {
+            Kind::Float => (Op::FAdd, fold.order == Order::Chain && fold.length <= TWO_LEVELS),
+            // Every lane of a block starts from `init`.
+            Kind::Bytes => (Op::Add, fold.order == Order::Chain || fold.init == 0),
+        };
+        let fits = kind == Kind::Float || x.dtype == DType::I8 && y.dtype == DType::I8;
+        if !fits || !orderly || !(fold.combine.steps.is_empty() || adds(&fold.combine, sum)) {
             return None;
         }
-        let (x, y) = factors(&fold.body[0])?;
-        let (x, y) = (linear(&blocks.places, x)?, linear(&blocks.places, y)?);
+        let folded = if kind == Kind::Float { DType::F32 } else { DType::I32 };
         let sizes = &blocks.places.domain;
         let (x, y) = (&x, &y);
         // The right factor owns the innermost output dimensions.
@@ -66,6 +82,7 @@ impl Gemm {
             k: f.fold.clone(),
         };
         (rows > 0).then(|| Self {
+            kind,
             m: sizes[batch..inner].iter().product(),
             n: sizes[inner..].iter().product(),
             k: fold.length,
@@ -76,22 +93,28 @@ impl Gemm {
             init: fold.init,
             a: factor(a, batch..inner),
             b: factor(b, inner..sizes.len()),
-            plain: node.out.dtype == DType::F32 && blocks.finish.steps.is_empty() && blocks.finish.result == ACC,
+            plain: node.out.dtype == folded && blocks.finish.steps.is_empty() && blocks.finish.result == ACC,
         })
     }
 }
 
-/// The operands of `fma(load, load, acc)`.
-fn factors(body: &Code) -> Option<(usize, usize)> {
-    let [step] = body.steps[..] else { return None };
+/// The operands of `fma(load, load, acc)` or `load · load + acc`.
+fn factors(body: &Code) -> Option<(Kind, [usize; 2])> {
     let operand = |r: u32| body.loads.iter().find(|l| l.0 == r).map(|l| l.1);
-    (step.op == Op::Fma && step.c == ACC).then_some(())?;
-    Some((operand(step.a)?, operand(step.b)?))
+    let (kind, a, b) = match body.steps[..] {
+        [step] if step.op == Op::Fma && step.c == ACC => (Kind::Float, step.a, step.b),
+        [product, sum] if product.op == Op::Mul && sum.op == Op::Add => {
+            let added = [(ACC, product.dst), (product.dst, ACC)].contains(&(sum.a, sum.b));
+            added.then_some((Kind::Bytes, product.a, product.b))?
+        }
+        _ => return None,
+    };
+    Some((kind, [operand(a)?, operand(b)?]))
 }
 
-fn is_sum(combine: &Code) -> bool {
+fn adds(combine: &Code, op: Op) -> bool {
     let [step] = combine.steps[..] else { return false };
-    step.op == Op::FAdd && [(ACC, RHS), (RHS, ACC)].contains(&(step.a, step.b))
+    step.op == op && [(ACC, RHS), (RHS, ACC)].contains(&(step.a, step.b))
 }
 
 struct LinearOperand {

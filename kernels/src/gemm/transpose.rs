@@ -1,48 +1,76 @@
-//! Packing of rows that are contiguous along the fold: a transposition, eight by eight in registers.
+//! Packing of rows that are contiguous along the fold: a transposition, eight by eight words in registers.
 #![allow(unsafe_code, reason = "vector loads and stores through pointers, bounds checked before")]
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-/// Values after the end of a panel that [`panel`] may write and that its caller writes again or never reads.
+use super::pack::Word;
+
+/// Words after the end of a panel that [`panel`] may write and that its caller writes again or never reads.
 pub(super) const SLACK: usize = 8;
 
-/// Copies `depth` values from each of `starts` (a full panel of 6, or a multiple of 4, rows): for each fold position, one value of every
-/// row. `out` has room for the panel and [`SLACK`] more.
+/// Packs up to `words` words from each of `starts` (elements; a full panel of 6, or a multiple of 4, rows), one of every row beside each
+/// other. Gives how many, a multiple of 8. `out` has room for the panel and [`SLACK`] more.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn panel(source: &[[u8; 4]], starts: &[usize], depth: usize, out: &mut [f32]) {
-    let width = starts.len();
+pub(super) fn panel(bytes: &[u8], starts: &[usize], word: Word, words: usize, out: &mut [u32]) -> usize {
+    let (width, whole) = (starts.len(), words / 8 * 8);
     assert!(width == 6 || width.is_multiple_of(4));
-    assert!(out.len() >= width * depth + SLACK && starts.iter().all(|s| s + depth <= source.len()));
-    let whole = depth / 8 * 8;
+    let size = if word == Word::Float { 4 } else { 1 };
+    let reach = whole * word.positions();
+    assert!(out.len() >= width * whole + SLACK && starts.iter().all(|s| (s + reach) * size <= bytes.len()));
     for (group, rows) in starts.chunks(8).enumerate() {
-        // SAFETY: `Micro::new` gives micro-kernels only where AVX2 is, and the bounds were checked above: a group writes `rows` values per
-        // fold position from `8 · group` on, and 8 where it has 6, which the slack allows for.
-        unsafe { rows_of_8(source, rows, whole, width, out.as_mut_ptr().add(group * 8)) };
-    }
-    for k in whole..depth {
-        for (slot, &start) in out[k * width..][..width].iter_mut().zip(starts) {
-            *slot = f32::from_le_bytes(source[start + k]);
+        let out = out[group * 8..].as_mut_ptr();
+        // SAFETY: `Micro::new` gives micro-kernels only where AVX2 is, and the bounds were checked above: a group writes one word of each
+        // of its rows at multiples of `width`, and 8 where it has 6, which the slack allows for.
+        unsafe {
+            match word {
+                Word::Float => rows_of_8::<FLOAT>(bytes, rows, 0, whole, width, out),
+                Word::Pair => rows_of_8::<PAIR>(bytes, rows, 0, whole, width, out),
+                Word::Quad(flip) => rows_of_8::<QUAD>(bytes, rows, flip, whole, width, out),
+            }
         }
     }
+    whole
 }
 
+/// The kinds of [`Word`]: fold positions in it.
+#[cfg(target_arch = "x86_64")]
+const FLOAT: usize = Word::Float.positions();
+#[cfg(target_arch = "x86_64")]
+const PAIR: usize = Word::Pair.positions();
+#[cfg(target_arch = "x86_64")]
+const QUAD: usize = Word::Quad(0).positions();
+
 /// # Safety
-/// Every start has `depth` (a multiple of 8) values after it; `out` takes `starts.len()` values at multiples of `width` up to `depth`,
-/// and 8 where there are 6.
+/// Every start has the elements of `words` (a multiple of 8) words after it; `out` takes `starts.len()` words at multiples of `width` up
+/// to `words`, and 8 where there are 6.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-unsafe fn rows_of_8(source: &[[u8; 4]], starts: &[usize], depth: usize, width: usize, out: *mut f32) {
-    let first = source.as_ptr().cast::<f32>();
-    for k in (0..depth).step_by(8) {
+unsafe fn rows_of_8<const WORD: usize>(
+    bytes: &[u8],
+    starts: &[usize],
+    flip: u8,
+    words: usize,
+    width: usize,
+    out: *mut u32,
+) {
+    let size = if WORD == FLOAT { 4 } else { 1 };
+    let flip = _mm256_set1_epi8(flip as i8);
+    for k in (0..words).step_by(8) {
         // SAFETY: by the caller's promise. Rows that are not there repeat the first one.
         let rows: [__m256; 8] = std::array::from_fn(|i| unsafe {
-            _mm256_loadu_ps(first.add(starts.get(i).unwrap_or(&starts[0]).wrapping_add(k)))
+            let start = starts.get(i).unwrap_or(&starts[0]).wrapping_add(k * WORD);
+            let from = bytes.as_ptr().add(start * size);
+            _mm256_castsi256_ps(match WORD {
+                PAIR => _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())),
+                QUAD => _mm256_xor_si256(_mm256_loadu_si256(from.cast()), flip),
+                _ => _mm256_loadu_si256(from.cast()),
+            })
         });
         for (i, row) in transposed(rows).into_iter().enumerate() {
-            // SAFETY: by the caller's promise. A row of 6 spills into the next fold position, which is written after it.
+            // SAFETY: by the caller's promise. A row of 6 spills into the next word, which is written after it.
             unsafe {
-                let to = out.add((k + i) * width);
+                let to = out.add((k + i) * width).cast::<f32>();
                 if starts.len() == 4 {
                     _mm_storeu_ps(to, _mm256_castps256_ps128(row));
                 } else {
@@ -79,6 +107,6 @@ fn transposed(r: [__m256; 8]) -> [__m256; 8] {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn panel(_: &[[u8; 4]], _: &[usize], _: usize, _: &mut [f32]) {
+pub(super) fn panel(_: &[u8], _: &[usize], _: Word, _: usize, _: &mut [u32]) -> usize {
     unreachable!("`Micro::new` gives no micro-kernel for this target");
 }

@@ -1,0 +1,86 @@
+//! Tiles of `fma`, one fold position after the other.
+#![allow(unsafe_code, reason = "vector loads and stores through pointers")]
+
+use std::arch::x86_64::*;
+
+use super::{Tile, fetch};
+
+/// # Safety
+/// `a` holds `6 · depth` values, `b` `16 · depth`; `c` has 6 rows of 16 values, `tile.stride` apart.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn tile_6x16(depth: usize, mut a: *const f32, mut b: *const f32, c: *mut f32, tile: &Tile) {
+    let mut acc = [[_mm256_set1_ps(f32::from_bits(tile.init)); 2]; 6];
+    // SAFETY: within the tile, by the caller's promise.
+    (0..6).for_each(|i| unsafe { fetch(c.add(i * tile.stride).cast(), 16) });
+    for _ in 0..depth {
+        // SAFETY: within the panels, by the caller's promise.
+        unsafe {
+            let b0 = _mm256_loadu_ps(b);
+            let b1 = _mm256_loadu_ps(b.add(8));
+            for (i, row) in acc.iter_mut().enumerate() {
+                let x = _mm256_broadcast_ss(&*a.add(i));
+                row[0] = _mm256_fmadd_ps(x, b0, row[0]);
+                row[1] = _mm256_fmadd_ps(x, b1, row[1]);
+            }
+            a = a.add(6);
+            b = b.add(16);
+        }
+    }
+    let nan = _mm256_castsi256_ps(_mm256_set1_epi32(lockstep_ir::number::NAN as i32));
+    for (i, row) in acc.iter().enumerate() {
+        for (j, &value) in row.iter().enumerate() {
+            // SAFETY: within the tile, by the caller's promise.
+            unsafe {
+                let at = c.add(i * tile.stride + j * 8);
+                let mut x = value;
+                if tile.add {
+                    x = _mm256_add_ps(_mm256_loadu_ps(at), x);
+                }
+                if tile.canonical {
+                    x = _mm256_blendv_ps(x, nan, _mm256_cmp_ps::<_CMP_UNORD_Q>(x, x));
+                }
+                _mm256_storeu_ps(at, x);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `a` holds `12 · depth` values, `b` `32 · depth`; `c` has 12 rows of 32 values, `tile.stride` apart.
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn tile_12x32(depth: usize, mut a: *const f32, mut b: *const f32, c: *mut f32, tile: &Tile) {
+    let mut acc = [[_mm512_set1_ps(f32::from_bits(tile.init)); 2]; 12];
+    // SAFETY: within the tile, by the caller's promise.
+    (0..12).for_each(|i| unsafe { fetch(c.add(i * tile.stride).cast(), 32) });
+    for _ in 0..depth {
+        // SAFETY: within the panels, by the caller's promise.
+        unsafe {
+            let b0 = _mm512_loadu_ps(b);
+            let b1 = _mm512_loadu_ps(b.add(16));
+            for (i, row) in acc.iter_mut().enumerate() {
+                let x = _mm512_set1_ps(*a.add(i));
+                row[0] = _mm512_fmadd_ps(x, b0, row[0]);
+                row[1] = _mm512_fmadd_ps(x, b1, row[1]);
+            }
+            a = a.add(12);
+            b = b.add(32);
+        }
+    }
+    let nan = _mm512_castsi512_ps(_mm512_set1_epi32(lockstep_ir::number::NAN as i32));
+    for (i, row) in acc.iter().enumerate() {
+        for (j, &value) in row.iter().enumerate() {
+            // SAFETY: within the tile, by the caller's promise.
+            unsafe {
+                let at = c.add(i * tile.stride + j * 16);
+                let mut x = value;
+                if tile.add {
+                    x = _mm512_add_ps(_mm512_loadu_ps(at), x);
+                }
+                if tile.canonical {
+                    x = _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x), x, nan);
+                }
+                _mm512_storeu_ps(at, x);
+            }
+        }
+    }
+}
