@@ -10,10 +10,9 @@ const MOST_ROWS: usize = 120;
 const FEWEST_ROWS: usize = 48;
 /// Blocks of rows per thread, so that a thread that was held up does not hold up the others.
 const BLOCKS_PER_THREAD: usize = 4;
-/// Values of `B` that are packed together: 8 MiB, a part of the third-level cache.
-const MOST_VALUES: usize = 1 << 21;
-/// Most fold positions of a step: 16 leaf blocks.
-const MOST_DEPTH: usize = 16 * KC;
+/// Columns of `B` that are packed together: 2 MiB, for a third-level cache that others use too. Packing more of them, or deeper, saves
+/// threads from waiting for each other, but was slower.
+const MOST_COLUMNS: usize = 2048;
 /// Panels of `B` that are packed by one thread, side by side.
 const PANELS: usize = 4;
 
@@ -57,13 +56,11 @@ impl Cut {
     pub(super) fn new(gemm: &Gemm, micro: Micro, threads: usize) -> Self {
         let [m, n, k] = [gemm.m, gemm.n, gemm.k].map(|x| x as usize);
         let width = PANELS * micro.nr;
-        let depth = k.min(MOST_DEPTH);
-        let most = (MOST_VALUES / depth).max(width);
-        let columns = n.div_ceil(n.div_ceil(most)).next_multiple_of(width);
+        let columns = n.div_ceil(n.div_ceil(MOST_COLUMNS)).next_multiple_of(width);
         let mut steps = Vec::new();
         for column in (0..n).step_by(columns) {
-            for at in (0..k).step_by(depth) {
-                steps.push(Step { columns: column..(column + columns).min(n), depth: at..(at + depth).min(k) });
+            for at in (0..k).step_by(KC) {
+                steps.push(Step { columns: column..(column + columns).min(n), depth: at..(at + KC).min(k) });
             }
         }
         Self { steps, rows: rows(m, micro.mr, threads), groups: columns.div_ceil(width), width }

@@ -41,8 +41,8 @@ const WHOLE_PRODUCTS: usize = 4;
 /// Operations of the vector evaluator that take as long as one multiply-add in a tile.
 const SPEEDUP: u64 = 32;
 
-/// Packed columns of `B`, one block for every 256 fold positions.
-type Group = RwLock<Vec<Packed>>;
+/// Packed columns of `B`.
+type Group = RwLock<Packed>;
 
 /// Memory of one product.
 #[derive(Debug, Default)]
@@ -189,44 +189,30 @@ impl<'a> Products<'a> {
         Source::new(self.operands[factor.operand], factor, at[0])
     }
 
-    /// Packs the columns of one group, to the whole depth of the step.
+    /// Packs the columns of one group.
     fn pack(&self, job: &Job<'_>, step: &Step, group: usize) {
         let source = self.source(&self.gemm.b, job.batch);
         let columns = job.cut.groups_of(step).columns(group);
-        let mut blocks = job.b[group].write().unwrap_or_else(PoisonError::into_inner);
-        let depths = step.depth.clone().step_by(KC);
-        let count = blocks.len().max(depths.len());
-        blocks.resize_with(count, Packed::default);
-        for (block, depth) in blocks.iter_mut().zip(depths) {
-            let kc = KC.min(step.depth.end - depth);
-            let outer = (columns.start as u64, columns.len());
-            block.fill(
-                &source,
-                [&self.gemm.n_sizes, &self.gemm.k_sizes],
-                [outer, (depth as u64, kc)],
-                self.micro.nr,
-                self.micro.right(),
-            );
-        }
+        let sizes: [&[u64]; 2] = [&self.gemm.n_sizes, &self.gemm.k_sizes];
+        let spans = [(columns.start as u64, columns.len()), (step.depth.start as u64, step.depth.len())];
+        let mut packed = job.b[group].write().unwrap_or_else(PoisonError::into_inner);
+        packed.fill(&source, sizes, spans, self.micro.nr, self.micro.right());
     }
 
     /// Folds a block of rows over the depth of a step, for its columns.
     fn multiply(&self, job: &Job<'_>, step: &Step, block: usize, c: &mut [u8], a: &mut Packed) {
         let (g, rows) = (self.gemm, &job.cut.rows[block]);
         let source = self.source(&g.a, job.batch);
-        let n = g.n as usize;
+        let sizes: [&[u64]; 2] = [&g.m_sizes, &g.k_sizes];
+        let spans = [(rows.start as u64, rows.len()), (step.depth.start as u64, step.depth.len())];
+        a.fill(&source, sizes, spans, self.micro.mr, self.micro.left());
+        let canonical = step.depth.end == g.k as usize;
+        let tile = Tile { init: g.init, add: step.depth.start > 0, canonical, stride: g.n as usize };
         let groups = job.cut.groups_of(step);
-        for (at, depth) in step.depth.clone().step_by(KC).enumerate() {
-            let kc = KC.min(step.depth.end - depth);
-            let outer = (rows.start as u64, rows.len());
-            a.fill(&source, [&g.m_sizes, &g.k_sizes], [outer, (depth as u64, kc)], self.micro.mr, self.micro.left());
-            let canonical = depth + kc == g.k as usize;
-            let tile = Tile { init: g.init, add: depth > 0, canonical, stride: n };
-            for group in 0..groups.len() {
-                let columns = groups.columns(group);
-                let packed = job.b[group].read().unwrap_or_else(PoisonError::into_inner);
-                self.block(a, &packed[at], &mut c[columns.start * 4..], [rows.len(), columns.len(), kc], &tile);
-            }
+        for group in 0..groups.len() {
+            let columns = groups.columns(group);
+            let packed = job.b[group].read().unwrap_or_else(PoisonError::into_inner);
+            self.block(a, &packed, &mut c[columns.start * 4..], [rows.len(), columns.len(), step.depth.len()], &tile);
         }
     }
 

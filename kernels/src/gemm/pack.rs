@@ -176,11 +176,12 @@ impl Panels<'_> {
     }
 }
 
-/// Copies neighbouring values, `W` to a panel, a few panels at a time: so memory is read in runs of some lines.
+/// Copies neighbouring values, `W` to a panel, a few panels at a time: so memory is read in runs of some lines. Not more panels, for
+/// their lines fall into few sets of the cache.
 fn columns<const W: usize>(items: &[[u8; 4]], first: i64, k: &[i64], values: &mut [u32]) {
-    let size = W * k.len();
-    for (i, panels) in values.chunks_mut(4 * size).enumerate() {
-        let first = first + (i * 4 * W) as i64;
+    let (size, side) = (W * k.len(), if W < 16 { 8 } else { 4 });
+    for (i, panels) in values.chunks_mut(side * size).enumerate() {
+        let first = first + (i * side * W) as i64;
         let mut panels: Vec<&mut [[u32; W]]> = panels.chunks_exact_mut(size).map(|p| p.as_chunks_mut().0).collect();
         for (at, &here) in k.iter().enumerate() {
             let rows = items[(first + here) as usize..].as_chunks::<W>().0;

@@ -22,6 +22,8 @@ pub(super) unsafe fn tile_6x16(depth: usize, mut a: *const f32, mut b: *const f3
                 row[0] = _mm256_fmadd_ps(x, b0, row[0]);
                 row[1] = _mm256_fmadd_ps(x, b1, row[1]);
             }
+            // The second-level cache would be late.
+            _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(6 * 40).cast());
             a = a.add(6);
             b = b.add(16);
         }
