@@ -11,7 +11,7 @@
 //!
 //! A step runs fewer nodes than a trace: what is only read once is computed where it is read, and maps that belong together run as one
 //! loop. Loops are machine code, made with the plan: scalar programs element by element in registers, folds along memory or across it.
-//! Matrix products have tiles of their own. What is left (odd access patterns, machines without AVX2) is evaluated in blocks of up to
+//! Matrix products have tiles of their own, and gradients of gathered tables add only the rows that were gathered. What is left (odd access patterns, machines without AVX2) is evaluated in blocks of up to
 //! 256 lanes, each scalar instruction over a whole block before the next one. A node is cut into pieces for threads. The instruction
 //! set is found at run time; `LOCKSTEP_ISA=portable|avx2|avx512` forces one.
 //! Results depend on neither, nor on the number of threads, for no order of evaluation is ever changed.
@@ -68,6 +68,7 @@ mod memory;
 mod parallel;
 mod phases;
 mod plan;
+mod scatter;
 mod segments;
 mod tables;
 #[doc(hidden)]

@@ -21,6 +21,7 @@ use crate::{
     isa::check_control_word,
     memory,
     parallel::Split,
+    scatter::Scatter,
     worker::Worker,
 };
 
@@ -59,6 +60,8 @@ struct Planned {
     kernel: Blocks,
     /// The faster way, where the node is a matrix product.
     gemm: Option<(Gemm, Micro)>,
+    /// The faster way, where it is the gradient of a gathered table.
+    scatter: Option<Scatter>,
     /// Outputs that are dropped after this.
     release: Vec<usize>,
 }
@@ -101,7 +104,7 @@ impl Plan {
         let isa = options.isa.map_or_else(Isa::detect, Isa::require)?;
         let threads = options.threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
         let target = Target::new(isa).filter(|_| !options.interpret);
-        let mut compiler = Compiler { isa, target, assembly: Assembly::default() };
+        let mut compiler = Compiler { isa, interpret: options.interpret, target, assembly: Assembly::default() };
         #[cfg(test)]
         if options.simulate {
             compiler.target = Some(Target::Avx512);
@@ -109,12 +112,15 @@ impl Plan {
         }
         let (nodes, peak_bytes) = compiler.schedule(program, singles(program, &vec![true; program.nodes.len()]))?;
         let target = compiler.target;
-        let gemm = |node: &Node| find_gemm(node, &Blocks::new(node), isa).is_some();
-        let fast = |node: &Node| gemm(node) || target.is_some() && reads_columns(node);
+        let special = |node: &Node| {
+            let kernel = Blocks::new(node);
+            find_gemm(node, &kernel, isa).is_some() || !options.interpret && Scatter::find(node, &kernel).is_some()
+        };
+        let fast = |node: &Node| special(node) || target.is_some() && reads_columns(node);
         let elided = elide(program, |node| node.fold.is_none() || fast(node));
         let changed = elided.is_some();
         let mut short = elided.unwrap_or_else(|| Elided::none(program));
-        let changed = target.is_some() && inline(&mut short.program, &mut short.needed, gemm) || changed;
+        let changed = target.is_some() && inline(&mut short.program, &mut short.needed, special) || changed;
         let units = if target.is_some() {
             grouped(&short.program, &short.needed)
         } else {
@@ -149,9 +155,14 @@ impl Plan {
         self.isa
     }
 
-    /// The kernel that was chosen for each node: `gemm`, or `blocks` for the evaluator that runs anything.
+    /// The kernel that was chosen for each node: `gemm`, `scatter`, or `blocks` for what runs anything.
     pub fn kernels(&self) -> impl Iterator<Item = &'static str> {
-        self.nodes.iter().map(|n| if n.gemm.is_some() { "gemm" } else { "blocks" })
+        let name = |n: &Planned| match (&n.gemm, &n.scatter) {
+            (Some(_), _) => "gemm",
+            (None, Some(_)) => "scatter",
+            (None, None) => "blocks",
+        };
+        self.nodes.iter().map(name)
     }
 
     /// How many nodes fewer a step runs than a trace: nobody reads them, or their readers read what they were copied from, or compute
@@ -267,6 +278,9 @@ impl Plan {
             let products = Products { gemm, micro: *micro, node: kernel, isa: self.isa, operands, buffers };
             return products.run(out, self.threads, self.split_small);
         }
+        if let Some(scatter) = &node.scatter {
+            return scatter.run(kernel, self.isa, operands, out, self.threads, self.split_small);
+        }
         let split = Split::new(elements, work, self.threads);
         split.run(out, split.units as usize * size, || {
             let mut worker = Worker::new(kernel, self.isa, operands);
@@ -321,6 +335,7 @@ fn find_gemm(node: &Node, kernel: &Blocks, isa: Isa) -> Option<(Gemm, Micro)> {
 /// Makes nodes ready to run.
 struct Compiler {
     isa: Isa,
+    interpret: bool,
     target: Option<Target>,
     assembly: Assembly,
 }
@@ -337,13 +352,14 @@ impl Compiler {
                 kernel.compile(&node, &stored, target, &mut self.assembly)?;
             }
             let gemm = find_gemm(&node, &kernel, self.isa);
+            let scatter = if self.interpret { None } else { Scatter::find(&node, &kernel) };
             let sources = node.operands.iter().map(|o| o.source).collect();
             let out = |(number, reuse): (usize, Option<usize>)| {
                 let decl = program.nodes[number].out.clone();
                 Output { number, decl, reuse }
             };
             let outs = outputs.into_iter().zip(reuse).map(out).collect();
-            Ok(Planned { outs, sources, kernel, gemm, release })
+            Ok(Planned { outs, sources, kernel, gemm, scatter, release })
         });
         Ok((plans.collect::<Result<_, Error>>()?, peak_bytes))
     }

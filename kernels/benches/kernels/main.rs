@@ -1,11 +1,12 @@
 //! Measures kernels beside their peers and prints one record a line: `cargo xtask bench kernels` makes the table.
-//! `cargo bench -p lockstep-kernels --profile release -- [gemm] [bytes] [maps] [rows] [--quick]` measures a part.
+//! `cargo bench -p lockstep-kernels --profile release -- [gemm] [bytes] [maps] [scatter] [rows] [--quick]` measures a part.
 #![allow(clippy::unwrap_used, reason = "a failed set-up ends a benchmark")]
 
 mod fused;
 mod gemm;
 mod peak;
 mod rows;
+mod scatter;
 
 use lockstep_bench::Record;
 
@@ -25,6 +26,9 @@ fn main() {
     }
     if wanted("maps") {
         fused::run(quick, sink);
+    }
+    if wanted("scatter") {
+        scatter::run(quick, sink);
     }
     if wanted("rows") {
         rows::run(quick, sink);
