@@ -16,7 +16,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use alloy::primitives::{Address, hex};
@@ -167,7 +167,7 @@ impl Wallet {
 fn encrypt(signer: &PrivateKeySigner, password: &str, path: &Path) -> Result<Vec<u8>, WalletError> {
     // The encryption writes to a file: into a folder of its own, which nobody else may enter.
     let failed = |source| file_error("write a temporary file for", path, source);
-    let dir = tempfile::tempdir_in(folder(path)).map_err(failed)?;
+    let dir = tempfile::tempdir_in(folder(path)?).map_err(failed)?;
     let key = signer.to_field_bytes();
     PrivateKeySigner::encrypt_keystore(dir.path(), &mut OsRng, key, password, Some("key")).map_err(WalletError::Key)?;
     let bytes = fs::read(dir.path().join("key")).map_err(failed)?;
@@ -244,7 +244,7 @@ fn check(keystore: &[u8]) -> Result<Option<Address>, String> {
 /// Writes a new file, whole or not at all, for its owner's eyes only.
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), WalletError> {
     let failed = |source| file_error("write", path, source);
-    let dir = folder(path);
+    let dir = folder(path)?;
     let owner_only = fs::Permissions::from_mode(0o600);
     let mut file = tempfile::Builder::new().permissions(owner_only).tempfile_in(dir).map_err(failed)?;
     file.write_all(bytes).map_err(failed)?;
@@ -256,8 +256,12 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), WalletError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)
 }
 
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+/// The folder that a file goes into. One that is not there yet is made, for its owner's eyes only.
+fn folder(path: &Path) -> Result<&Path, WalletError> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|source| file_error("make the folder of", path, source))?;
+    Ok(dir)
 }
 
 fn file_error(action: &'static str, path: &Path, source: io::Error) -> WalletError {

@@ -7,6 +7,8 @@ mod crash;
 mod demo;
 mod docs;
 mod honest;
+#[cfg(unix)]
+mod pages;
 mod process;
 mod wallet;
 mod world;
