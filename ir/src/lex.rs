@@ -1,8 +1,43 @@
-//! Words, numbers and signs of the text form, with their places.
+//! Words, numbers and signs of the text form, with their places, and what can be wrong with them.
 
 use alloc::{format, string::String, vec::Vec};
 
-use crate::parse::{MAX_TEXT_BYTES, ParseError, Result};
+/// Longest text that is looked at, in bytes.
+pub const MAX_TEXT_BYTES: usize = 64 << 20;
+
+/// Why a text is not a program or node. Lines and columns count from 1. Fix the text.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ParseError {
+    /// More than [`MAX_TEXT_BYTES`].
+    #[error("the text is {0} bytes long, more than {MAX_TEXT_BYTES}")]
+    TooLong(usize),
+    /// Something else was expected.
+    #[error("line {line}, column {column}: expected {expected}, found {found}")]
+    Unexpected {
+        /// Line.
+        line: usize,
+        /// Column.
+        column: usize,
+        /// What could stand here.
+        expected: String,
+        /// What stands here.
+        found: String,
+    },
+    /// A number that does not fit its place.
+    #[error("line {line}, column {column}: {found} does not fit {what}")]
+    Range {
+        /// Line.
+        line: usize,
+        /// Column.
+        column: usize,
+        /// What it should fit.
+        what: &'static str,
+        /// The number as written.
+        found: String,
+    },
+}
+
+pub(crate) type Result<T> = core::result::Result<T, ParseError>;
 
 /// What a token is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

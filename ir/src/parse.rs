@@ -2,54 +2,20 @@
 //!
 //! What it reads is well-formed, not yet valid, just as with [`crate::abi`]. It needs memory in proportion to the text.
 
-use alloc::{format, string::String, vec, vec::Vec};
+use alloc::{format, vec, vec::Vec};
 use core::str::FromStr;
 
 use crate::{
-    lex::{Kind, Parser},
+    lex::{Kind, Parser, Result},
     program::{Fold, Gather, Node, Operand, Order, Program, Source, StateDecl, TensorDecl, VERSION},
     scalar::{Instr, MAX_INSTRUCTIONS, Op},
     types::{DType, MAX_RANK, Ty},
 };
 
-/// Longest text that is looked at, in bytes.
-pub const MAX_TEXT_BYTES: usize = 64 << 20;
-
-/// Why a text is not a program or node. Lines and columns count from 1. Fix the text.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum ParseError {
-    /// More than [`MAX_TEXT_BYTES`].
-    #[error("the text is {0} bytes long, more than {MAX_TEXT_BYTES}")]
-    TooLong(usize),
-    /// Something else was expected.
-    #[error("line {line}, column {column}: expected {expected}, found {found}")]
-    Unexpected {
-        /// Line.
-        line: usize,
-        /// Column.
-        column: usize,
-        /// What could stand here.
-        expected: String,
-        /// What stands here.
-        found: String,
-    },
-    /// A number that does not fit its place.
-    #[error("line {line}, column {column}: {found} does not fit {what}")]
-    Range {
-        /// Line.
-        line: usize,
-        /// Column.
-        column: usize,
-        /// What it should fit.
-        what: &'static str,
-        /// The number as written.
-        found: String,
-    },
-}
+pub use crate::lex::{MAX_TEXT_BYTES, ParseError};
 
 /// A row of the access matrix; operand and stride of a gather.
 type Coordinate = (Vec<i64>, Option<(u8, i64)>);
-pub(crate) type Result<T> = core::result::Result<T, ParseError>;
 
 impl FromStr for Program {
     type Err = ParseError;

@@ -1,20 +1,18 @@
 //! Seeded randomness.
 
 use alloy_primitives::B256;
+use lockstep_ir::SplitMix64;
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-pub(crate) struct Rng(u64);
+/// Random numbers: every game can be played again from its seed.
+pub(crate) struct Rng(SplitMix64);
 
 impl Rng {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(SplitMix64::new(seed))
     }
 
     pub(crate) fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.bits()
     }
 
     /// Below `n`.

@@ -1,8 +1,9 @@
-//! The three acts.
+//! How each act is played.
 
 use std::time::{Duration, Instant};
 
 use lockstep_dispute::Side;
+use lockstep_ir::SplitMix64;
 use lockstep_sdk::{
     client::{Job, JobSpec, JobStatus, Schedule},
     deploy::FEE_BPS,
@@ -10,6 +11,7 @@ use lockstep_sdk::{
 };
 
 use super::{
+    act::Act,
     ledger::{Promise, Summary},
     promise,
     world::{Party, World},
@@ -21,24 +23,7 @@ const ACT_LIMIT: Duration = Duration::from_secs(60);
 /// What the model must reach on examples that training does not see.
 const ACCURACY: f64 = 0.93;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Act {
-    Honest,
-    Cheat,
-    FalseChallenge,
-}
-
 impl Act {
-    pub(crate) const ALL: [Self; 3] = [Self::Honest, Self::Cheat, Self::FalseChallenge];
-
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::Honest => "Act 1: an honest solver trains a job, is verified and paid; the model is downloaded.",
-            Self::Cheat => "Act 2: a solver alters one number. A verifier walks down to it, the referee convicts.",
-            Self::FalseChallenge => "Act 3: an accuser disputes honest work. The referee sides with the solver.",
-        }
-    }
-
     /// Plays the act and checks what was promised.
     pub(crate) async fn play(self, world: &World, output: &Output) -> Result<(Summary, Vec<Promise>), Failure> {
         let started = Instant::now();
@@ -169,14 +154,8 @@ async fn over(world: &World, job_id: u64) -> Result<Job, Failure> {
 /// Where the seed puts the altered number: any step, any node, any element of its output, any low bit, as long as the next
 /// checkpoint is another one for it. (A bit of a unit that is switched off changes nothing, and is no lie.)
 fn fault(world: &World) -> Result<Fault, Failure> {
-    let mut word = world.seed;
-    let mut below = |n: u64| {
-        // SplitMix64 (Steele, Lea, Flood 2014).
-        word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n.max(1)
-    };
+    let mut numbers = SplitMix64::new(world.seed);
+    let mut below = |n: u64| numbers.bits() % n.max(1);
     let job = &world.job;
     let step = below(u64::from(job.steps));
     let per_checkpoint = world.terms().steps_per_checkpoint;

@@ -3,7 +3,7 @@
 use lockstep_sdk::report::Event;
 use serde::Serialize;
 
-use super::{acts::Act, world::Party};
+use super::{act::Act, world::Party};
 use crate::output::{Output, thousands, tokens};
 
 /// A promise and whether it was kept.

@@ -1,5 +1,6 @@
 //! `lockstep demo`: the whole loop in one process, over real sockets, in three acts. Every promise is checked at the end.
 
+mod act;
 mod acts;
 mod ledger;
 mod world;
@@ -7,7 +8,7 @@ mod world;
 use std::time::Instant;
 
 use crate::{failure::Failure, output::Output};
-use acts::Act;
+use act::Act;
 use ledger::Promise;
 use world::World;
 
