@@ -17,6 +17,25 @@ pub(crate) struct Row {
     pub(crate) gather: Option<(usize, i64)>,
 }
 
+impl Row {
+    /// Its lowest and its highest coordinate, without a gather. Exact: the extremes of an affine function are at corners.
+    fn reach(&self, domain: &[u64], fold: &[u64]) -> (i128, i128) {
+        let terms = self.domain.iter().zip(domain).chain(self.fold.iter().zip(fold));
+        let (mut low, mut high) = (i128::from(self.offset), i128::from(self.offset));
+        for (&c, &n) in terms {
+            let reach = i128::from(c) * i128::from(n - 1);
+            *(if reach < 0 { &mut low } else { &mut high }) += reach;
+        }
+        (low, high)
+    }
+
+    /// Whether the coordinate is in bounds at every position.
+    pub(crate) fn in_bounds(&self, domain: &[u64], fold: &[u64]) -> bool {
+        let (low, high) = self.reach(domain, fold);
+        self.gather.is_none() && low >= 0 && high < i128::from(self.extent)
+    }
+}
+
 /// The address of an operand.
 #[derive(Clone, Debug)]
 pub(crate) enum Address {
@@ -116,7 +135,7 @@ fn depends_through_gathers(node: &Node, op: &Operand) -> bool {
 }
 
 fn place(node: &Node, op: &Operand) -> Place {
-    let (domain, fold) = (&node.domain, node.fold_factors());
+    let (domain, fold) = (&node.domain[..], node.fold_factors());
     let width = 1 + domain.len() + fold.len();
     // A coefficient of a dimension of extent 1 never counts.
     let clean = |c: &[i64], sizes: &[u32]| -> Vec<i64> {
@@ -131,19 +150,21 @@ fn place(node: &Node, op: &Operand) -> Place {
             gather: (op.gathers.iter().find(|g| usize::from(g.dim) == dim)).map(|g| (usize::from(g.operand), g.stride)),
         })
         .collect();
-    let address = if rows.iter().all(|r| in_bounds(r, domain, fold)) { linear(&rows) } else { Address::Tested(rows) };
+    let [domain, fold] = [domain, fold].map(|sizes| sizes.iter().map(|&n| u64::from(n)).collect::<Vec<_>>());
+    let inside = rows.iter().all(|r| r.in_bounds(&domain, &fold));
+    let address = if inside { linear(&rows) } else { Address::Tested(rows) };
     Place { dtype: op.decl.dtype, address, fill: op.fill, skip: op.skip, fixed: false }
 }
 
-/// Whether the coordinate is in bounds at every position. Exact: the extremes of an affine function are at corners.
-fn in_bounds(row: &Row, domain: &[u32], fold: &[u32]) -> bool {
-    let terms = row.domain.iter().zip(domain).chain(row.fold.iter().zip(fold));
-    let (mut low, mut high) = (i128::from(row.offset), i128::from(row.offset));
-    for (&c, &n) in terms {
-        let reach = i128::from(c) * i128::from(n - 1);
-        *(if reach < 0 { &mut low } else { &mut high }) += reach;
-    }
-    row.gather.is_none() && low >= 0 && high < i128::from(row.extent)
+/// The one linear function of coordinates that may run out of bounds, but by no more than their own extent, so that no sum overflows.
+/// `None` for others, and for gathers.
+pub(crate) fn linear_beyond(rows: &[Row], domain: &[u64], fold: &[u64]) -> Option<Address> {
+    let near = |row: &Row| {
+        let (low, high) = row.reach(domain, fold);
+        let extent = i128::from(row.extent);
+        row.gather.is_none() && low >= -extent && high < 2 * extent
+    };
+    rows.iter().all(near).then(|| linear(rows))
 }
 
 /// Row-major. Every sum here is below 2^40, for every term is an in-bounds index or the difference of two.

@@ -1,7 +1,8 @@
 //! Measures kernels beside their peers and prints one record a line: `cargo xtask bench kernels` makes the table.
-//! `cargo bench -p lockstep-kernels --profile release -- [gemm] [bytes] [maps] [scatter] [rows] [--quick]` measures a part.
+//! `cargo bench -p lockstep-kernels --profile release -- [gemm] [bytes] [convolution] [maps] [scatter] [rows] [--quick]` measures a part.
 #![allow(clippy::unwrap_used, reason = "a failed set-up ends a benchmark")]
 
+mod convolution;
 mod fused;
 mod gemm;
 mod peak;
@@ -23,6 +24,9 @@ fn main() {
     }
     if wanted("bytes") {
         gemm::bytes(quick, sink);
+    }
+    if wanted("convolution") {
+        convolution::run(quick, sink);
     }
     if wanted("maps") {
         fused::run(quick, sink);

@@ -1,4 +1,5 @@
 //! Matrix products in every transposition and batched: `acc ← fma(a, b, acc)` in `chain` order, and sums of products of bytes.
+//! Convolutions too, for they are products whose taps are copied as they are packed.
 //!
 //! ```text
 //!  A rows ──pack──► panels of MR rows ─┐
@@ -14,6 +15,7 @@
 mod cut;
 mod micro;
 mod pack;
+mod padding;
 mod pattern;
 mod transpose;
 
@@ -184,9 +186,13 @@ impl<'a> Products<'a> {
     }
 
     fn source(&self, factor: &'a pattern::Factor, batch: u64) -> Source<'a> {
-        let mut at = [0];
-        affine(&self.gemm.batch_sizes, &factor.batch, 0, batch, &mut at);
-        Source::new(self.operands[factor.operand], factor, at[0])
+        let at = |coefficients: &[i64], base: i64| {
+            let mut at = [0];
+            affine(&self.gemm.batch_sizes, coefficients, base, batch, &mut at);
+            at[0]
+        };
+        let tests = factor.tests.iter().map(|t| at(&t.batch, t.offset)).collect();
+        Source::new(self.operands[factor.operand], factor, at(&factor.batch, factor.base), tests)
     }
 
     /// Packs the columns of one group.

@@ -8,6 +8,7 @@ use crate::{
 };
 
 use super::{
+    padding::Padded,
     pattern::Factor,
     transpose::{self, SLACK},
 };
@@ -17,11 +18,14 @@ pub(super) struct Source<'a> {
     bytes: &'a [u8],
     factor: &'a Factor,
     base: i64,
+    /// What each of the factor's tested coordinates starts from.
+    tests: Vec<i64>,
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(bytes: &'a [u8], factor: &'a Factor, batch: i64) -> Self {
-        Self { bytes, factor, base: factor.base + batch }
+    /// A factor that starts at element `base`, and its tested coordinates at `tests`.
+    pub(super) fn new(bytes: &'a [u8], factor: &'a Factor, base: i64, tests: Vec<i64>) -> Self {
+        Self { bytes, factor, base, tests }
     }
 }
 
@@ -87,6 +91,17 @@ impl Packed {
             self.values.resize(size, 0);
         }
         let panels = Panels { values: &mut self.values[..size], outer: &self.outer, k: &self.k, width };
+        if !source.tests.is_empty() {
+            let coordinates = source.factor.tests.iter().zip(&source.tests).map(|(test, &start)| {
+                let mut at = [vec![0; outer.1], vec![0; k.1]];
+                affine(outer_sizes, &test.outer, start, outer.0, &mut at[0]);
+                affine(k_sizes, &test.k, 0, k.0, &mut at[1]);
+                (at, test.extent)
+            });
+            let floats = (source.factor.dtype == DType::F32).then_some(source.bytes);
+            let padded = Padded { panels, floats, fill: source.factor.fill, coordinates: coordinates.collect() };
+            return with_elements(source.factor.dtype, source.bytes, padded);
+        }
         match (word, source.factor.dtype) {
             (Word::Float, DType::F32) => panels.floats(source.bytes),
             (Word::Float, dtype) => with_elements(dtype, source.bytes, panels),
@@ -99,14 +114,15 @@ impl Packed {
     }
 }
 
-struct Panels<'a> {
-    values: &'a mut [u32],
-    outer: &'a [i64],
-    k: &'a [i64],
-    width: usize,
+/// What is packed: into `values`, from the elements at each sum of `outer` and `k`.
+pub(super) struct Panels<'a> {
+    pub(super) values: &'a mut [u32],
+    pub(super) outer: &'a [i64],
+    pub(super) k: &'a [i64],
+    pub(super) width: usize,
 }
 
-fn is_run(offsets: &[i64]) -> bool {
+pub(super) fn is_run(offsets: &[i64]) -> bool {
     offsets.windows(2).all(|w| w[1] - w[0] == 1)
 }
 
@@ -252,11 +268,19 @@ mod tests {
                 let strides = |n: usize| if deep { (depth as i64, 1) } else { (1, n as i64) };
                 let pack = |bytes: &[u8], n: usize, word: Word| {
                     let (outer, k) = strides(n);
-                    let factor =
-                        Factor { operand: 0, dtype: DType::I8, base: 0, batch: vec![], outer: vec![outer], k: vec![k] };
+                    let factor = Factor {
+                        operand: 0,
+                        dtype: DType::I8,
+                        base: 0,
+                        batch: vec![],
+                        outer: vec![outer],
+                        k: vec![k],
+                        tests: vec![],
+                        fill: 0,
+                    };
                     let mut packed = Packed::default();
                     let sizes: [&[u64]; 2] = [&[n as u64], &[depth as u64]];
-                    packed.fill(&Source::new(bytes, &factor, 0), sizes, [(0, n), (0, depth)], width, word);
+                    packed.fill(&Source::new(bytes, &factor, 0, vec![]), sizes, [(0, n), (0, depth)], width, word);
                     packed.values
                 };
                 let (left, right) = (pack(&a, rows, word), pack(&b, columns, right));

@@ -3,7 +3,7 @@
 use lockstep_ir::{DType, Node, Order, scalar::Op};
 
 use crate::{
-    access::{Address, Places},
+    access::{Address, Places, Row, linear_beyond},
     blocks::Blocks,
     code::{ACC, Code, RHS},
 };
@@ -25,6 +25,20 @@ pub(crate) struct Factor {
     pub(crate) base: i64,
     pub(crate) batch: Vec<i64>,
     /// Per row coordinate for the left factor, per column coordinate for the right one.
+    pub(crate) outer: Vec<i64>,
+    pub(crate) k: Vec<i64>,
+    /// Coordinates that can be out of bounds: padding.
+    pub(crate) tests: Vec<Test>,
+    /// What stands there, as bits.
+    pub(crate) fill: u32,
+}
+
+/// A coordinate, to be tested.
+#[derive(Clone, Debug)]
+pub(crate) struct Test {
+    pub(crate) extent: i64,
+    pub(crate) offset: i64,
+    pub(crate) batch: Vec<i64>,
     pub(crate) outer: Vec<i64>,
     pub(crate) k: Vec<i64>,
 }
@@ -61,7 +75,8 @@ impl Gemm {
             // Every lane of a block starts from `init`.
             Kind::Bytes => (Op::Add, fold.order == Order::Chain || fold.init == 0),
         };
-        let fits = kind == Kind::Float || x.dtype == DType::I8 && y.dtype == DType::I8;
+        let byte = |f: &LinearOperand| f.dtype == DType::I8 && f.tests.is_empty();
+        let fits = kind == Kind::Float || byte(&x) && byte(&y);
         if !fits || !orderly || !(fold.combine.steps.is_empty() || adds(&fold.combine, sum)) {
             return None;
         }
@@ -73,7 +88,22 @@ impl Gemm {
         let inner = sizes.len() - owned(&b.domain, &a.domain);
         let rows = owned(&a.domain[..inner], &b.domain[..inner]);
         let batch = inner - rows;
+        let still = |f: &LinearOperand, dims: std::ops::Range<usize>| {
+            f.tests.iter().all(|row| row.domain[dims.clone()].iter().all(|&c| c == 0))
+        };
+        if !still(a, inner..sizes.len()) || !still(b, batch..inner) {
+            return None;
+        }
+        let test = |row: &Row, outer: std::ops::Range<usize>| Test {
+            extent: row.extent,
+            offset: row.offset,
+            batch: row.domain[..batch].to_vec(),
+            outer: row.domain[outer].to_vec(),
+            k: row.fold.clone(),
+        };
         let factor = |f: &LinearOperand, outer: std::ops::Range<usize>| Factor {
+            tests: f.tests.iter().map(|row| test(row, outer.clone())).collect(),
+            fill: f.fill,
             operand: f.operand,
             dtype: f.dtype,
             base: f.base,
@@ -123,12 +153,23 @@ struct LinearOperand {
     base: i64,
     domain: Vec<i64>,
     fold: Vec<i64>,
+    tests: Vec<Row>,
+    fill: u32,
 }
 
 fn linear(places: &Places, operand: usize) -> Option<LinearOperand> {
     let place = &places.operands[operand];
-    let Address::Linear { base, domain, fold } = &place.address else { return None };
-    Some(LinearOperand { operand, dtype: place.dtype, base: *base, domain: domain.clone(), fold: fold.clone() })
+    let (address, tests) = match &place.address {
+        // A position that is left out is not a zero.
+        Address::Tested(rows) if !place.skip => {
+            let mut tests = rows.clone();
+            tests.retain(|row| !row.in_bounds(&places.domain, &places.fold));
+            (linear_beyond(rows, &places.domain, &places.fold)?, tests)
+        }
+        address => (address.clone(), Vec::new()),
+    };
+    let Address::Linear { base, domain, fold } = address else { return None };
+    Some(LinearOperand { operand, dtype: place.dtype, base, domain, fold, tests, fill: place.fill })
 }
 
 /// How many of the last dimensions move `mine` and leave `other` where it is.
