@@ -214,15 +214,8 @@ impl Chain {
             return Err(ProduceError::Stale { head: head.header.hash(), parent });
         }
         let rules = BlockRules::chosen(self.config.chain_id, self.config.kind, &head.header, attributes);
-        let decode = |(index, raw)| {
-            attributes::forced(raw, self.config.chain_id).map_err(|cause| ExecuteError::Forced {
-                index,
-                hash: keccak256(raw),
-                cause,
-            })
-        };
-        let forced: Result<Vec<_>, _> = attributes.forced.iter().enumerate().map(decode).collect();
-        match self.extend(&head, &rules, &forced?, attributes.from_pool, true)? {
+        let forced = attributes::all_forced(&attributes.forced, self.config.chain_id)?;
+        match self.extend(&head, &rules, &forced, attributes.from_pool, true)? {
             Some(header) => Ok(header),
             None => Err(NodeError::Stopped("a block that may be empty was not built".into()).into()),
         }

@@ -3,14 +3,14 @@
 use alloy::{
     consensus::{Transaction, TxEnvelope, transaction::SignerRecoverable},
     eips::eip2718::Decodable2718,
-    primitives::{B256, Bytes, U256},
+    primitives::{B256, Bytes, U256, keccak256},
 };
 use op_alloy::consensus::{OpTxEnvelope, TxDeposit};
 use op_revm::{OpTransaction, transaction::deposit::DepositTransactionParts};
 use revm::context::TxEnv;
 
-use super::env::tx_env;
-use crate::pool::PooledTx;
+use super::{block::ExecuteError, env::tx_env};
+use crate::{error::StoreError, pool::PooledTx};
 
 /// EIP-2718 type of a deposit.
 pub(crate) const DEPOSIT: u8 = 0x7e;
@@ -30,6 +30,34 @@ pub struct Attributes {
     pub forced: Vec<Bytes>,
     /// Whether the mempool fills the rest.
     pub from_pool: bool,
+}
+
+/// As many transactions are worth a thread of their own.
+const A_THREADS_WORTH: usize = 64;
+
+/// Decodes the transactions that a block must hold; their senders are recovered on all cores.
+pub(crate) fn all_forced(raws: &[Bytes], chain_id: u64) -> Result<Vec<PooledTx>, ExecuteError> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = raws.len().div_ceil(cores).max(A_THREADS_WORTH);
+    let decode = |first: usize, raws: &[Bytes]| -> Result<Vec<PooledTx>, ExecuteError> {
+        let numbered = (first..).zip(raws);
+        let refuse = |index, raw, cause| ExecuteError::Forced { index, hash: keccak256(raw), cause };
+        numbered.map(|(index, raw)| forced(raw, chain_id).map_err(|cause| refuse(index, raw, cause))).collect()
+    };
+    if raws.len() <= share {
+        return decode(0, raws);
+    }
+    let parts: Vec<Result<Vec<PooledTx>, ExecuteError>> = std::thread::scope(|scope| {
+        let chunks = raws.chunks(share).enumerate();
+        let threads: Vec<_> = chunks.map(|(part, raws)| scope.spawn(move || decode(part * share, raws))).collect();
+        let panicked = |_| Err(StoreError::Corrupt("a thread that decoded transactions panicked".into()).into());
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
+    });
+    let mut all = Vec::with_capacity(raws.len());
+    for part in parts {
+        all.append(&mut part?);
+    }
+    Ok(all)
 }
 
 /// Decodes a transaction that a block must hold.

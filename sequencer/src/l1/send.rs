@@ -336,3 +336,95 @@ fn remove(path: &Path) -> Result<(), L1Error> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        dev::dev_accounts,
+        l1::{DevL1, DevL1Config},
+    };
+
+    async fn l1() -> (DevL1, RootProvider) {
+        let mut config = DevL1Config::dev().unwrap();
+        config.node.driven = true;
+        let l1 = DevL1::start(config).await.unwrap();
+        let provider = RootProvider::new_http(l1.node.http_url().parse().unwrap());
+        (l1, provider)
+    }
+
+    fn payload(byte: u8) -> Payload {
+        let input = Bytes::from(vec![byte; 1000]);
+        Payload { to: Address::repeat_byte(0xff), input, blobs: Vec::new(), note: serde_json::json!({ "byte": byte }) }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_sender_that_is_killed_pays_once() {
+        let (l1, provider) = l1().await;
+        let dir = tempfile::tempdir().unwrap();
+        let key = dev_accounts().unwrap().swap_remove(6);
+        let journal = dir.path().join("sending.json");
+        let sender = async || {
+            Sender::new(provider.clone(), key.clone(), journal.clone(), Duration::from_millis(400)).await.unwrap()
+        };
+        // Killed again and again at any moment, while the fee is raised.
+        let first = sender().await;
+        let sending = tokio::spawn(async move { first.send(payload(1)).await.map(drop) });
+        while read(&journal).unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        sending.abort();
+        let mut round = 0;
+        let raised = || read(&journal).unwrap().unwrap().versions.len() > 1;
+        while round < 4 || !raised() {
+            assert!(round < 100, "the fee was never raised");
+            let next = sender().await;
+            let resuming = tokio::spawn(async move { next.resume().await.map(drop) });
+            tokio::time::sleep(Duration::from_millis(150 + 170 * (round % 4))).await;
+            resuming.abort();
+            let _ = resuming.await;
+            round += 1;
+        }
+        let versions = read(&journal).unwrap().unwrap().versions;
+        assert!(versions.windows(2).all(|pair| pair[1].fee_cap_wei >= 2 * pair[0].fee_cap_wei));
+        l1.node.mine().await.unwrap();
+        let next = sender().await;
+        let sent = next.resume().await.unwrap().unwrap();
+        assert_eq!((sent.bytes, sent.note["byte"].as_u64()), (1000, Some(1)));
+        // Killed before it was noted: the same outcome again. Noted: nothing is left.
+        assert_eq!(
+            sender().await.resume().await.unwrap().unwrap().receipt.transaction_hash,
+            sent.receipt.transaction_hash
+        );
+        next.done().unwrap();
+        assert!(next.resume().await.unwrap().is_none());
+        l1.node.mine().await.unwrap();
+        assert_eq!(provider.get_transaction_count(key.address()).await.unwrap(), 1);
+        assert_eq!(l1.node.waiting_transactions(), 0);
+        l1.shutdown().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_shared_key_is_noticed() {
+        let (l1, provider) = l1().await;
+        let dir = tempfile::tempdir().unwrap();
+        let key = dev_accounts().unwrap().swap_remove(6);
+        let open = async |name: &str| {
+            let journal = dir.path().join(name);
+            Sender::new(provider.clone(), key.clone(), journal, Duration::from_secs(60)).await.unwrap()
+        };
+        let (one, other) = (open("one").await, open("other").await);
+        let both = tokio::spawn(async move { tokio::join!(one.send(payload(1)), other.send(payload(2))) });
+        // Both have chosen their nonce, and L1 has one of the two.
+        let chosen = |name: &str| read(&dir.path().join(name)).unwrap().is_some();
+        while l1.node.waiting_transactions() == 0 || !chosen("one") || !chosen("other") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        l1.node.mine().await.unwrap();
+        let (one, other) = both.await.unwrap();
+        assert_eq!([&one, &other].iter().filter(|sent| sent.is_ok()).count(), 1);
+        let lost = one.err().or(other.err()).unwrap();
+        assert!(matches!(lost, L1Error::NonceTaken { nonce: 0, .. }), "{lost}");
+        l1.shutdown().await.unwrap();
+    }
+}
