@@ -68,6 +68,7 @@ mod exec;
 mod l1;
 mod metrics;
 mod node;
+mod op_contracts;
 mod pool;
 mod predeploys;
 mod rpc;

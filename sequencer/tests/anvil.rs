@@ -75,7 +75,7 @@ async fn anvil_is_an_l1_and_cast_a_client() {
     let deployment = deploy(&provider, &keys[9], &config).await.unwrap();
     let dev = NodeConfig::dev().unwrap();
     let record = DevnetRecord::new(config, deployment, &dev).unwrap();
-    let follower = || record.follower(&dev, &l1.1, BlobSource::Anvil, None);
+    let follower = || record.follower(&dev, &l1.1, BlobSource::Anvil, None).unwrap();
     for blobs in [false, true] {
         let batcher = BatcherConfig { blobs, max_age_s: 2, ..BatcherConfig::default() };
         let role = Role::Sequencer(Box::new(SequencerConfig {

@@ -5,6 +5,7 @@ mod common;
 
 mod anvil;
 mod attributes;
+mod bridge;
 mod engine_client;
 mod engine_local;
 #[cfg(unix)]
@@ -16,3 +17,4 @@ mod operations;
 mod provider;
 mod rollup;
 mod rollup_genesis;
+mod viem;

@@ -7,7 +7,7 @@ use alloy::{
     network::{EthereumWallet, TransactionBuilder},
     primitives::{Address, B256, Bytes, U256, keccak256},
     providers::{Provider, ProviderBuilder},
-    rpc::types::TransactionRequest,
+    rpc::types::{TransactionReceipt, TransactionRequest},
     sol,
     sol_types::{SolEvent, SolValue},
 };
@@ -45,7 +45,7 @@ sol! {
 const MESSAGE_PASSER: Address = alloy::primitives::address!("4200000000000000000000000000000000000016");
 const TO: Address = Address::repeat_byte(0x31);
 
-fn config() -> DevnetConfig {
+pub(crate) fn config() -> DevnetConfig {
     let mut config = DevnetConfig::dev().unwrap();
     config.l1.node.block_time_ms = 1000;
     config.batcher = BatcherConfig { max_age_s: 2, ..BatcherConfig::default() };
@@ -54,7 +54,7 @@ fn config() -> DevnetConfig {
     config
 }
 
-fn wallet(url: &str, account: usize) -> impl Provider + Clone + use<> {
+pub(crate) fn wallet(url: &str, account: usize) -> impl Provider + Clone + use<> {
     let key = dev_accounts().unwrap().swap_remove(account);
     let provider = ProviderBuilder::new().wallet(EthereumWallet::from(key)).connect_http(url.parse().unwrap());
     provider.client().set_poll_interval(Duration::from_millis(100));
@@ -62,7 +62,7 @@ fn wallet(url: &str, account: usize) -> impl Provider + Clone + use<> {
 }
 
 /// Waits until something holds; a test must not wait for ever.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(90);
     while !holds().await {
         assert!(Instant::now() < deadline, "it did not come to this: {what}");
@@ -78,8 +78,8 @@ async fn hash(url: &str, number: u64) -> B256 {
 }
 
 /// Starts a follower with nothing but L1, waits until it has derived block `number`, and compares all blocks up to there.
-async fn compare_with_follower(net: &Devnet, number: u64) {
-    let follower = RollupNode::start(net.follower(&NodeConfig::dev().unwrap(), None)).await.unwrap();
+pub(crate) async fn compare_with_follower(net: &Devnet, number: u64) {
+    let follower = RollupNode::start(net.follower(&NodeConfig::dev().unwrap(), None).unwrap()).await.unwrap();
     let start = Instant::now();
     until("the follower catches up", async || follower.status().safe.number >= number).await;
     println!("derived {number} blocks in {:?}", start.elapsed());
@@ -96,7 +96,6 @@ async fn compare_with_follower(net: &Devnet, number: u64) {
 async fn in_and_out_of_the_rollup() {
     let net = Devnet::start(config()).await.unwrap();
     let (l1, l2) = (wallet(&net.l1.node.http_url(), 0), wallet(&net.l2.node.http_url(), 0));
-    let me = dev_accounts().unwrap()[0].address();
     // In: a deposit mints on L2 what was sent to the portal.
     let portal = Portal::new(net.record.l1.portal, l1.clone());
     let ether = U256::from(10u64.pow(18));
@@ -115,6 +114,27 @@ async fn in_and_out_of_the_rollup() {
     let target = Address::repeat_byte(0x44);
     let out = passer.initiateWithdrawal(target, U256::from(100_000), Bytes::new()).value(U256::from(777));
     let out = out.send().await.unwrap().get_receipt().await.unwrap();
+    let number = prove_and_finalise(&net, &l1, &l2, &out).await;
+    assert_eq!(l1.get_balance(target).await.unwrap(), U256::from(777));
+    // Everybody can derive all this from L1.
+    until("L1 has the blocks", async || net.l2.status().safe.number >= number).await;
+    compare_with_follower(&net, number).await;
+    until("L1 has them for good", async || net.l2.status().finalized.number >= number).await;
+    let status: serde_json::Value = l2.raw_request("optimism_syncStatus".into(), ()).await.unwrap();
+    assert!(status["finalized_l2"]["number"].as_u64().unwrap() >= number);
+    assert!(status["safe_l2"]["number"].as_u64() <= status["unsafe_l2"]["number"].as_u64());
+    assert_eq!(net.l2.status().mismatches, 0);
+    net.shutdown().await.unwrap();
+}
+
+/// Does on L1 what a withdrawal that was announced on L2 needs. Returns the block whose output it was proven against.
+pub(crate) async fn prove_and_finalise(
+    net: &Devnet,
+    l1: &(impl Provider + Clone),
+    l2: &impl Provider,
+    out: &TransactionReceipt,
+) -> u64 {
+    let portal = Portal::new(net.record.l1.portal, l1.clone());
     let event =
         out.inner.logs().iter().find_map(|log| MessagePasser::MessagePassed::decode_log(&log.inner).ok()).unwrap();
     let block = out.block_number.unwrap();
@@ -132,8 +152,8 @@ async fn in_and_out_of_the_rollup() {
     assert_eq!(known["outputRoot"], serde_json::json!(output.outputRoot));
     let withdrawal = Portal::Withdrawal {
         nonce: event.nonce,
-        sender: me,
-        target,
+        sender: event.sender,
+        target: event.target,
         value: event.value,
         gasLimit: event.gasLimit,
         data: event.data.data.clone(),
@@ -153,17 +173,8 @@ async fn in_and_out_of_the_rollup() {
     .await;
     let finalise = portal.finalizeWithdrawalTransaction(withdrawal.clone()).send().await.unwrap();
     assert!(finalise.get_receipt().await.unwrap().status());
-    assert_eq!(l1.get_balance(target).await.unwrap(), U256::from(777));
     assert!(portal.finalizedWithdrawals(event.withdrawalHash).call().await.unwrap());
-    // Everybody can derive all this from L1.
-    until("L1 has the blocks", async || net.l2.status().safe.number >= number).await;
-    compare_with_follower(&net, number).await;
-    until("L1 has them for good", async || net.l2.status().finalized.number >= number).await;
-    let status: serde_json::Value = l2.raw_request("optimism_syncStatus".into(), ()).await.unwrap();
-    assert!(status["finalized_l2"]["number"].as_u64().unwrap() >= number);
-    assert!(status["safe_l2"]["number"].as_u64() <= status["unsafe_l2"]["number"].as_u64());
-    assert_eq!(net.l2.status().mismatches, 0);
-    net.shutdown().await.unwrap();
+    number
 }
 
 /// Sends transfers to many receivers as fast as they are taken.
@@ -260,7 +271,7 @@ async fn a_restart_goes_on_and_pays_nothing_twice() {
     let stats = net.l2.batcher_stats();
     assert!(stats.transactions == 20 && stats.blocks <= net.l2.node.head().number, "{stats:?}");
     // A follower that hears the sequencer is as far as it, and L1 agrees later.
-    let config = net.follower(&NodeConfig::dev().unwrap(), Some(net.l2.node.http_url()));
+    let config = net.follower(&NodeConfig::dev().unwrap(), Some(net.l2.node.http_url())).unwrap();
     let follower = RollupNode::start(config).await.unwrap();
     let newest = net.l2.node.head();
     until("it heard the newest block", async || follower.node.head().number >= newest.number).await;
@@ -269,6 +280,73 @@ async fn a_restart_goes_on_and_pays_nothing_twice() {
     assert_eq!(follower.status().mismatches, 0);
     let latest = wallet(&follower.node.http_url(), 0).get_block(BlockId::safe()).await;
     assert!(latest.is_ok());
+    follower.shutdown().await.unwrap();
+    net.shutdown().await.unwrap();
+}
+
+/// Sends presigned transfers of one account by the batch.
+async fn flood(url: &str, account: usize, count: u64) {
+    use alloy::{consensus::TxEnvelope, eips::eip2718::Encodable2718, network::NetworkWallet};
+    let key = dev_accounts().unwrap().swap_remove(account);
+    let (sender, wallet) = (key.address(), EthereumWallet::from(key));
+    let http = reqwest::Client::new();
+    let mut calls = Vec::new();
+    for nonce in 0..count {
+        let tx = alloy::consensus::TxEip1559 {
+            chain_id: 901,
+            nonce,
+            gas_limit: 21_000,
+            max_fee_per_gas: 10_000_000_000,
+            max_priority_fee_per_gas: 1_000_000,
+            to: Address::from_word(keccak256((nonce % 50).to_be_bytes())).into(),
+            value: U256::from(10u64.pow(15)),
+            ..Default::default()
+        };
+        let tx: TxEnvelope =
+            NetworkWallet::<alloy::network::Ethereum>::sign_transaction_from(&wallet, sender, tx.into()).await.unwrap();
+        let raw = Bytes::from(tx.encoded_2718());
+        calls.push(
+            serde_json::json!({ "jsonrpc": "2.0", "id": nonce, "method": "eth_sendRawTransaction", "params": [raw] }),
+        );
+    }
+    for batch in calls.chunks(100) {
+        let body = serde_json::to_vec(batch).unwrap();
+        let answer = http.post(url).header("content-type", "application/json").body(body).send().await.unwrap();
+        let answer = answer.text().await.unwrap();
+        assert!(!answer.contains("error"), "{answer:.300}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement: how much faster than built full blocks are derived"]
+async fn full_blocks_are_derived_faster_than_they_are_built() {
+    let mut config = config();
+    config.l2.pool.per_sender = 2000;
+    config.batcher.max_age_s = 4;
+    let net = Devnet::start(config).await.unwrap();
+    let url = net.l2.node.http_url();
+    // Seven accounts are free; a block of 30 M gas holds 1380 transfers beside the L1-attributes deposit.
+    for account in 0..7 {
+        flood(&url, account, 1300).await;
+    }
+    let provider = wallet(&url, 0);
+    let senders: Vec<Address> = dev_accounts().unwrap()[..7].iter().map(|key| key.address()).collect();
+    until("all are in blocks", async || {
+        let mut done = true;
+        for sender in &senders {
+            done &= provider.get_transaction_count(*sender).await.unwrap() == 1300;
+        }
+        done
+    })
+    .await;
+    let number = net.l2.node.head().number;
+    until("L1 has the blocks", async || net.l2.status().safe.number >= number).await;
+    let follower = RollupNode::start(net.follower(&NodeConfig::dev().unwrap(), None).unwrap()).await.unwrap();
+    let start = Instant::now();
+    until("the follower catches up", async || follower.status().safe.number >= number).await;
+    let took_s = start.elapsed().as_secs_f64();
+    println!("9100 transfers in {took_s:.2} s: {:.1} times a chain of full blocks", 9100.0 / 1380.0 / took_s);
+    assert_eq!(hash(&url, number).await, hash(&follower.node.http_url(), number).await);
     follower.shutdown().await.unwrap();
     net.shutdown().await.unwrap();
 }

@@ -161,18 +161,39 @@ fn read_json(path: &Path) -> Result<Value, String> {
     serde_json::from_str(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))
 }
 
-/// The program anvil, installed if it was not there. Not the wrapper that npm puts on the path: killed, that leaves anvil running.
+/// The program anvil, installed if it was not there.
 ///
 /// # Errors
-/// npm is missing or failed, or has no anvil for this system.
+/// As [`tools`].
 pub(crate) fn anvil() -> Result<PathBuf, String> {
+    Ok(tools()?.join("anvil"))
+}
+
+/// A directory with the programs anvil and cast, installed if they were not there. Not the wrappers that npm puts on the path: a
+/// wrapper that is killed leaves its program running.
+///
+/// # Errors
+/// npm is missing or failed, or has no such program for this system.
+pub(crate) fn tools() -> Result<PathBuf, String> {
     let root = workspace_root();
     install(&root)?;
     let packages = root.join("contracts/node_modules/@foundry-rs");
-    let entries = fs::read_dir(&packages).map_err(|error| format!("cannot list {}: {error}", packages.display()))?;
-    let found = entries.flatten().find(|entry| entry.file_name().to_string_lossy().starts_with("anvil-"));
-    let found = found.ok_or("npm installed no anvil for this system")?;
-    Ok(found.path().join("bin/anvil"))
+    let folder = root.join("target/foundry");
+    fs::create_dir_all(&folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
+    for name in ["anvil", "cast"] {
+        let entries =
+            fs::read_dir(&packages).map_err(|error| format!("cannot list {}: {error}", packages.display()))?;
+        let prefix = format!("{name}-");
+        let found = entries.flatten().find(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+        let program =
+            found.ok_or_else(|| format!("npm installed no {name} for this system"))?.path().join("bin").join(name);
+        let link = folder.join(name);
+        // A link of an earlier installation may lead nowhere.
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(&program, &link)
+            .map_err(|error| format!("cannot link {}: {error}", link.display()))?;
+    }
+    Ok(folder)
 }
 
 /// Installs the pinned npm packages unless they are there.

@@ -4,7 +4,6 @@ mod bench;
 mod contracts;
 mod demo;
 mod op_contracts;
-mod predeploys;
 #[cfg(test)]
 mod tidy;
 
@@ -23,8 +22,6 @@ cargo xtask contracts [build|test|check]
                                   artifacts from the Solidity sources, forge tests, staleness
 cargo xtask op-contracts [build|check]
                                   the OP Stack's contracts from their npm package
-cargo xtask predeploys [build|check]
-                                  code of the system contracts of a rollup, from the OP Stack's npm package
 cargo xtask regen                 every generated file
 cargo xtask demo [ARGS]           lockstep demo";
 
@@ -37,7 +34,6 @@ fn main() -> ExitCode {
         Some("bench") => bench::run(rest),
         Some("contracts") => contracts::run(rest),
         Some("op-contracts") => op_contracts::run(rest),
-        Some("predeploys") => predeploys::run(rest),
         Some("regen") => regen(),
         Some("demo") => demo::run(rest),
         None | Some("help" | "--help" | "-h") => {
@@ -72,16 +68,25 @@ fn test(args: &[String]) -> Result<(), String> {
     if Command::new("npm").arg("--version").output().is_ok() {
         contracts::run(&["check".into()])?;
         op_contracts::run(&["check".into()])?;
-        predeploys::run(&["check".into()])?;
-        return contracts::run(&["test".into()]);
+        contracts::run(&["test".into()])?;
+        return with_others();
     }
-    let words = "npm is not installed: forge's own tests and the rebuild of the artifacts are left out \
+    let words = "npm is not installed: forge's own tests, those with anvil and cast, and the rebuild of the artifacts are left out \
                  (the Rust tests did run the checked-in contracts and compared their sources' hashes)";
     if all {
         return Err(words.into());
     }
     println!("{words}");
     Ok(())
+}
+
+/// The tests with programs that others wrote: anvil, cast, viem. Built as before, so that nothing is compiled again.
+fn with_others() -> Result<(), String> {
+    let tools = contracts::tools()?;
+    op_contracts::install(&contracts::workspace_root().join("sequencer/tests/viem"))?;
+    let build = ["test", "--release", "--workspace", "--test", "node", "--test", "loop", "--"];
+    let which = ["--ignored", "anvil_is_an_l1", "viem_", "the_rollup_page"];
+    cargo(&[build.as_slice(), &which].concat(), &[("LOCKSTEP_FOUNDRY_BIN", &tools.to_string_lossy())])
 }
 
 fn lint() -> Result<(), String> {

@@ -13,7 +13,7 @@ use alloy::{
 use serde::{Deserialize, Serialize};
 
 use super::send::await_receipt;
-use crate::error::L1Error;
+use crate::{error::L1Error, op_contracts::creation};
 
 sol! {
     struct ResourceConfig {
@@ -90,7 +90,8 @@ pub struct DeployConfig {
     pub batcher: Address,
     /// Who proposes output roots.
     pub proposer: Address,
-    /// Who may delete output roots that were not final yet, and pause withdrawals.
+    /// Who may delete output roots that were not final yet, pause withdrawals, upgrade the system contracts of L2, and be paid
+    /// the fees that it collects.
     pub guardian: Address,
     /// Millionths of the L1 base fee that a byte of compressed L2 transactions pays, times sixteen (Ecotone).
     pub base_fee_scalar: u32,
@@ -137,13 +138,6 @@ pub struct L1Deployment {
     pub erc20_factory: Address,
 }
 
-/// Creation code of a contract of the package.
-macro_rules! artifact {
-    ($name:literal) => {
-        include_str!(concat!("../../op-contracts/l1/", $name, ".hex"))
-    };
-}
-
 /// Deploys and initialises every contract. Takes about twenty transactions of `owner`, who remains the owner of all.
 ///
 /// # Errors
@@ -155,11 +149,10 @@ pub async fn deploy(
     config: &DeployConfig,
 ) -> Result<L1Deployment, L1Error> {
     let mut deployer = Deployer::new(l1, owner).await?;
-    let admin = deployer.create(artifact!("ProxyAdmin"), &owner.address().abi_encode()).await?;
-    let proxy_code = artifact!("Proxy");
+    let admin = deployer.create("ProxyAdmin", &owner.address().abi_encode()).await?;
     let mut proxies = [Address::ZERO; 8];
     for proxy in &mut proxies {
-        *proxy = deployer.create(proxy_code, &admin.abi_encode()).await?;
+        *proxy = deployer.create("Proxy", &admin.abi_encode()).await?;
     }
     let [
         superchain_config,
@@ -172,7 +165,7 @@ pub async fn deploy(
         erc20_factory,
     ] = proxies;
     let superchain = SuperchainConfig::initializeCall { guardian: config.guardian, paused: false };
-    deployer.install(admin, superchain_config, artifact!("SuperchainConfig"), superchain.abi_encode()).await?;
+    deployer.install(admin, superchain_config, "SuperchainConfig", superchain.abi_encode()).await?;
     let batch_inbox = batch_inbox(config.l2_chain_id);
     let system = SystemConfigInit::initializeCall {
         owner: owner.address(),
@@ -193,18 +186,18 @@ pub async fn deploy(
             gasPayingToken: Address::repeat_byte(0xee),
         },
     };
-    deployer.install(admin, system_config, artifact!("SystemConfig"), system.abi_encode()).await?;
+    deployer.install(admin, system_config, "SystemConfig", system.abi_encode()).await?;
     let three = |first, second, third| ThreeAddresses::initializeCall { first, second, third }.abi_encode();
     let init = three(output_oracle, system_config, superchain_config);
-    deployer.install(admin, portal, artifact!("OptimismPortal"), init).await?;
+    deployer.install(admin, portal, "OptimismPortal", init).await?;
     let init = three(superchain_config, portal, system_config);
-    deployer.install(admin, messenger, artifact!("L1CrossDomainMessenger"), init).await?;
+    deployer.install(admin, messenger, "L1CrossDomainMessenger", init).await?;
     let init = three(messenger, superchain_config, system_config);
-    deployer.install(admin, standard_bridge, artifact!("L1StandardBridge"), init).await?;
+    deployer.install(admin, standard_bridge, "L1StandardBridge", init).await?;
     let init = TwoAddresses::initializeCall { first: messenger, second: superchain_config }.abi_encode();
-    deployer.install(admin, erc721_bridge, artifact!("L1ERC721Bridge"), init).await?;
+    deployer.install(admin, erc721_bridge, "L1ERC721Bridge", init).await?;
     let init = OneAddress::initializeCall { first: standard_bridge }.abi_encode();
-    deployer.install(admin, erc20_factory, artifact!("OptimismMintableERC20Factory"), init).await?;
+    deployer.install(admin, erc20_factory, "OptimismMintableERC20Factory", init).await?;
     deployer.settle().await?;
     let anchor = deployer.newest().await?;
     let oracle = OracleInit::initializeCall {
@@ -216,7 +209,7 @@ pub async fn deploy(
         challenger: config.guardian,
         finalizationPeriodSeconds: U256::from(config.finalization_s),
     };
-    deployer.install(admin, output_oracle, artifact!("L2OutputOracle"), oracle.abi_encode()).await?;
+    deployer.install(admin, output_oracle, "L2OutputOracle", oracle.abi_encode()).await?;
     deployer.settle().await?;
     Ok(L1Deployment {
         l1_chain_id: deployer.chain_id,
@@ -303,16 +296,17 @@ impl<'a> Deployer<'a> {
         Ok(Self { l1, owner, chain_id, nonce, sent: Vec::new() })
     }
 
-    async fn create(&mut self, code: &str, arguments: &[u8]) -> Result<Address, L1Error> {
-        let code = hex::decode(code.trim()).map_err(|error| L1Error::Artifact(error.to_string()))?;
+    /// Deploys a contract of the package.
+    async fn create(&mut self, name: &str, arguments: &[u8]) -> Result<Address, L1Error> {
+        let code = creation(name, arguments).map_err(L1Error::Artifact)?;
         let address = self.owner.address().create(self.nonce);
-        self.send(TxKind::Create, [code.as_slice(), arguments].concat().into()).await?;
+        self.send(TxKind::Create, code).await?;
         Ok(address)
     }
 
     /// Deploys an implementation and puts it behind its proxy.
-    async fn install(&mut self, admin: Address, proxy: Address, code: &str, init: Vec<u8>) -> Result<(), L1Error> {
-        let implementation = self.create(code, &[]).await?;
+    async fn install(&mut self, admin: Address, proxy: Address, name: &str, init: Vec<u8>) -> Result<(), L1Error> {
+        let implementation = self.create(name, &[]).await?;
         let upgrade = ProxyAdmin::upgradeAndCallCall { proxy, implementation, data: init.into() };
         self.send(admin.into(), upgrade.abi_encode().into()).await
     }

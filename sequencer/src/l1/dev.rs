@@ -9,6 +9,7 @@ use crate::{
     config::{ChainKind, NodeConfig},
     error::NodeError,
     node::{Node, NodeHandle},
+    predeploys::preinstalled,
 };
 
 /// Chain id of a development L1.
@@ -24,13 +25,15 @@ pub struct DevL1Config {
 }
 
 impl DevL1Config {
-    /// Chain 900 with Ethereum's rules, a block every three seconds, the development accounts funded.
+    /// Chain 900 with Ethereum's rules, a block every three seconds, the development accounts funded, and the contracts that
+    /// tools expect on every chain, such as Multicall3.
     ///
     /// # Errors
     /// [`NodeError::Config`] if the development accounts cannot be derived, which a test rules out.
     pub fn dev() -> Result<Self, NodeError> {
-        let node =
+        let mut node =
             NodeConfig { kind: ChainKind::Ethereum, chain_id: CHAIN_ID, block_time_ms: 3000, ..NodeConfig::dev()? };
+        node.genesis.extend(preinstalled(CHAIN_ID).map_err(NodeError::Config)?);
         Ok(Self { node, beacon_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0) })
     }
 }

@@ -13,7 +13,6 @@ use super::{
     client::BlobSource,
     deploy::{DeployConfig, L1Deployment, deploy, rollup_json},
     dev::{DevL1, DevL1Config},
-    genesis::with_predeploys,
     rollup::{Role, RollupConfig, RollupNode, SequencerConfig},
 };
 use crate::{
@@ -21,6 +20,7 @@ use crate::{
     config::NodeConfig,
     dev::dev_accounts,
     error::{L1Error, NodeError},
+    predeploys::SystemContracts,
 };
 
 /// Development accounts of the rollup's own senders, so that the first ones are free for users.
@@ -85,7 +85,7 @@ impl DevnetRecord {
     /// [`L1Error::Chain`] if no first block can be made of `node`.
     pub fn new(config: DeployConfig, l1: L1Deployment, node: &NodeConfig) -> Result<Self, L1Error> {
         let mut record = Self { l1, config, rollup: serde_json::Value::Null };
-        let genesis = genesis_block_hash(&l2_config(node, &record))?;
+        let genesis = genesis_block_hash(&l2_config(node, &record)?)?;
         record.rollup = rollup_json(&record.config, &record.l1, genesis);
         Ok(record)
     }
@@ -108,22 +108,24 @@ impl DevnetRecord {
 
     /// The configuration of a node that derives the rollup from the L1 at a URL, with the RPC, directory and accounts of
     /// `node`. With the URL of the sequencer it hears of blocks before L1 holds them.
-    #[must_use]
+    ///
+    /// # Errors
+    /// [`L1Error::Chain`] if the system contracts cannot be made of what is written down.
     pub fn follower(
         &self,
         node: &NodeConfig,
         l1_url: &str,
         blobs: BlobSource,
         sequencer_url: Option<String>,
-    ) -> RollupConfig {
-        RollupConfig {
-            node: l2_config(node, self),
+    ) -> Result<RollupConfig, L1Error> {
+        Ok(RollupConfig {
+            node: l2_config(node, self)?,
             rollup_json: self.rollup.to_string(),
             l1_url: l1_url.into(),
             blobs,
             l1_poll: Duration::from_millis(200),
             role: Role::Follower { sequencer_url },
-        }
+        })
     }
 }
 
@@ -168,7 +170,7 @@ impl Devnet {
             resend_after_s: 30,
         };
         let rollup = RollupConfig {
-            node: l2_config(&config.l2, &record),
+            node: l2_config(&config.l2, &record)?,
             rollup_json: record.rollup.to_string(),
             l1_url: l1.node.http_url(),
             blobs: BlobSource::Beacon(l1.beacon_url()),
@@ -180,8 +182,10 @@ impl Devnet {
     }
 
     /// The configuration of a node that follows this network.
-    #[must_use]
-    pub fn follower(&self, node: &NodeConfig, sequencer_url: Option<String>) -> RollupConfig {
+    ///
+    /// # Errors
+    /// As [`DevnetRecord::follower`].
+    pub fn follower(&self, node: &NodeConfig, sequencer_url: Option<String>) -> Result<RollupConfig, L1Error> {
         let blobs = BlobSource::Beacon(self.l1.beacon_url());
         self.record.follower(node, &self.l1.node.http_url(), blobs, sequencer_url)
     }
@@ -197,16 +201,26 @@ impl Devnet {
     }
 }
 
-/// The genesis of the rollup as a function of what it begins at on L1.
-fn l2_config(node: &NodeConfig, record: &DevnetRecord) -> NodeConfig {
-    let genesis = with_predeploys(node.genesis.clone());
-    NodeConfig {
+/// The genesis of the rollup as a function of what it begins at on L1: the system contracts, and the accounts of `node`.
+fn l2_config(node: &NodeConfig, record: &DevnetRecord) -> Result<NodeConfig, NodeError> {
+    let system = SystemContracts {
+        chain_id: record.config.l2_chain_id,
+        l1_chain_id: record.l1.l1_chain_id,
+        owner: record.config.guardian,
+        fee_recipient: record.config.guardian,
+        l1_cross_domain_messenger: record.l1.messenger,
+        l1_standard_bridge: record.l1.standard_bridge,
+        l1_erc721_bridge: record.l1.erc721_bridge,
+    };
+    let mut genesis = system.accounts()?;
+    genesis.extend(node.genesis.iter().cloned());
+    Ok(NodeConfig {
         genesis,
         chain_id: record.config.l2_chain_id,
         gas_limit: record.config.l2_gas_limit,
         genesis_time_s: Some(record.l1.anchor_time_s),
         ..node.clone()
-    }
+    })
 }
 
 async fn first_start(config: &DevnetConfig, l1: &DevL1) -> Result<DevnetRecord, L1Error> {

@@ -20,7 +20,6 @@ mod dev;
 mod devnet;
 mod driver;
 mod feed;
-mod genesis;
 mod local;
 mod output;
 mod proposer;

@@ -1,7 +1,7 @@
 //! The OP Stack's system contracts in block 0 of a rollup.
 //!
 //! ```text
-//!   op-contracts/genesis/*.hex --constructor, run here--> code at 0xc0d3...00NN
+//!   op-contracts/contracts.json --constructor, run here--> code at 0xc0d3...00NN
 //!        2,046 proxies at 0x4200...0000 + NN, 17 of them pointing there --initialize, run here--> storage
 //!        preinstalls (Multicall3, Permit2, Create2 deployer, Safe, ERC-4337, EIP-4788 ...) as they are everywhere
 //! ```
@@ -15,9 +15,12 @@ use alloy::{
     sol,
     sol_types::{SolCall, SolValue},
 };
-use serde::Deserialize;
 
-use crate::{config::GenesisAccount, error::NodeError};
+use crate::{
+    config::GenesisAccount,
+    error::NodeError,
+    op_contracts::{Preinstall, creation, preinstalls},
+};
 use workshop::Workshop;
 
 sol! {
@@ -72,46 +75,6 @@ const BEACON_ROOTS_SENDER: Address = address!("0B799C86a49DEeb90402691F1041aa3AF
 
 /// Least amount that a fee vault withdraws: ten ether.
 const VAULT_MINIMUM_WEI: u128 = 10_000_000_000_000_000_000;
-
-macro_rules! code {
-    ($($name:literal),* $(,)?) => {
-        /// Creation code by contract.
-        const CODE: &[(&str, &str)] =
-            &[$(($name, include_str!(concat!("../../op-contracts/genesis/", $name, ".hex")))),*];
-    };
-}
-code!(
-    "BaseFeeVault",
-    "DeployerWhitelist",
-    "EAS",
-    "GasPriceOracle",
-    "L1Block",
-    "L1BlockNumber",
-    "L1FeeVault",
-    "L2CrossDomainMessenger",
-    "L2ERC721Bridge",
-    "L2StandardBridge",
-    "L2ToL1MessagePasser",
-    "LegacyMessagePasser",
-    "OptimismMintableERC20Factory",
-    "OptimismMintableERC721Factory",
-    "Proxy",
-    "ProxyAdmin",
-    "SchemaRegistry",
-    "SequencerFeeVault",
-    "WETH",
-);
-
-/// Contracts that are the same on every chain.
-const PREINSTALLS: &str = include_str!("../../op-contracts/genesis/preinstalls.json");
-
-/// One of [`PREINSTALLS`].
-#[derive(Deserialize)]
-struct Preinstall {
-    name: String,
-    address: Address,
-    code: Bytes,
-}
 
 impl SystemContracts {
     /// The accounts that block 0 must hold, in the order of their addresses.
@@ -191,18 +154,25 @@ impl SystemContracts {
     }
 
     fn preinstall(&self, shop: &mut Workshop) -> Result<(), String> {
-        let all: Vec<Preinstall> = serde_json::from_str(PREINSTALLS).map_err(|error| error.to_string())?;
-        for Preinstall { name, address, code } in all {
-            let code = if name == "Permit2" { permit2(address, code, self.chain_id)? } else { code };
-            shop.put(address, 1, code);
+        for account in preinstalled(self.chain_id)? {
+            shop.put(account.address, 1, account.code);
         }
-        shop.put(BEACON_ROOTS_SENDER, 1, Bytes::new());
         Ok(())
     }
 }
 
+/// The contracts that every chain has at the same addresses: Multicall3, Permit2, the Create2 deployer and their like.
+pub(crate) fn preinstalled(chain_id: u64) -> Result<Vec<GenesisAccount>, String> {
+    let mut accounts = vec![GenesisAccount::contract(BEACON_ROOTS_SENDER, Bytes::new())];
+    for Preinstall { name, address, code } in preinstalls()? {
+        let code = if name == "Permit2" { permit2(*address, code, chain_id)? } else { code.clone() };
+        accounts.push(GenesisAccount::contract(*address, code));
+    }
+    Ok(accounts)
+}
+
 /// Permit2 holds the chain id and what it hashes to in its code.
-fn permit2(address: Address, code: Bytes, chain_id: u64) -> Result<Bytes, String> {
+fn permit2(address: Address, code: &Bytes, chain_id: u64) -> Result<Bytes, String> {
     let chain_id = U256::from(chain_id);
     let kind = keccak256("EIP712Domain(string name,uint256 chainId,address verifyingContract)");
     let domain = keccak256((kind, keccak256("Permit2"), chain_id, address).abi_encode_params());
@@ -211,13 +181,6 @@ fn permit2(address: Address, code: Bytes, chain_id: u64) -> Result<Bytes, String
         code.get_mut(offset..offset + 32).ok_or("Permit2 is too short")?.copy_from_slice(&value);
     }
     Ok(code.into())
-}
-
-fn creation(name: &str, arguments: &[u8]) -> Result<Bytes, String> {
-    let hex = CODE.iter().find(|(known, _)| *known == name).map(|(_, hex)| hex.trim());
-    let code = hex.ok_or_else(|| format!("{name} is not among the artifacts"))?;
-    let code: Bytes = code.parse().map_err(|error| format!("{name}: {error}"))?;
-    Ok([&code[..], arguments].concat().into())
 }
 
 /// The system contract with these last bytes.
