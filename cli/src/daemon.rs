@@ -66,8 +66,9 @@ async fn start(args: &DaemonArgs, who: &str, output: &Output) -> Result<(Client,
     let client = args.chain.client(Some(&args.key)).await?;
     let fetcher = Fetcher::new(Store::open(&args.store)?)?;
     let (tell, stop) = stop_channel();
+    let signalled = signalled();
     tokio::spawn(async move {
-        signalled().await;
+        signalled.await;
         // Nobody listening means that the daemon ended by itself.
         let _ = tell.send(true);
     });
@@ -80,19 +81,23 @@ async fn start(args: &DaemonArgs, who: &str, output: &Output) -> Result<(Client,
     Ok((client, fetcher, stop))
 }
 
-/// Waits for Ctrl-C or a termination signal.
-pub(crate) async fn signalled() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
+/// Waits for Ctrl-C or a termination signal; those that come from this call on are heard, even before it is awaited.
+pub(crate) fn signalled() -> impl Future<Output = ()> + Send + use<> {
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+    let listen = |kind: SignalKind| {
+        signal(kind).inspect_err(|e| tracing::warn!("signal {} is not heard: {e}", kind.as_raw_value())).ok()
+    };
+    async fn next(signal: Option<Signal>) {
+        match signal {
+            Some(mut signal) => _ = signal.recv().await,
+            None => std::future::pending().await,
         }
-        Err(e) => {
-            tracing::warn!("termination signals are not heard: {e}");
-            let _ = tokio::signal::ctrl_c().await;
+    }
+    let (interrupt, terminate) = (listen(SignalKind::interrupt()), listen(SignalKind::terminate()));
+    async move {
+        tokio::select! {
+            () = next(interrupt) => {}
+            () = next(terminate) => {}
         }
     }
 }

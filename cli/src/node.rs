@@ -3,12 +3,13 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    pin::pin,
 };
 
 use lockstep_sdk::{chain::Chain, client::Client, deploy, deploy::Deployment, wallet::Wallet};
 use lockstep_sequencer::{DEV_ACCOUNTS, Node, NodeConfig, NodeHandle};
 
-use crate::{failure::Failure, output::Output, rollup};
+use crate::{daemon::signalled, failure::Failure, output::Output, rollup};
 
 /// Development account that deploys, and that the treasury's share goes to.
 pub(crate) const DEPLOYER: u32 = 0;
@@ -71,21 +72,34 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
     }
     let config = settings(&args)?;
     let dev = config.dev_methods;
-    let node = Node::start(config).await?;
+    let mut stop = pin!(signalled());
+    let Some(node) = unless(&mut stop, Node::start(config)).await else { return Ok(()) };
+    let node = node?;
     let url = node.http_url();
     if !dev {
         output.result(
             format!("node at {url}, chain {}", node.chain_id()),
             &serde_json::json!({ "what": "ready", "rpc": url }),
         );
-        return until_stopped(node, output).await;
+        return until_stopped(node, stop, output).await;
     }
-    let deployment = deployed(&url, &args.deployment, output).await?;
+    let Some(deployment) = unless(&mut stop, deployed(&url, &args.deployment, output)).await else {
+        return Ok(node.shutdown().await?);
+    };
+    let deployment = deployment?;
     output.result(
         format!("node at {url}, chain {}; contracts in {}", node.chain_id(), args.deployment.display()),
         &serde_json::json!({ "what": "ready", "rpc": url, "deployment": deployment }),
     );
-    until_stopped(node, output).await
+    until_stopped(node, stop, output).await
+}
+
+/// What the work gives; nothing if the signal comes first.
+pub(crate) async fn unless<T>(stop: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        () = stop => None,
+    }
 }
 
 /// What the file says, or the options.
@@ -103,10 +117,10 @@ fn settings(args: &Args) -> Result<NodeConfig, Failure> {
     Ok(config)
 }
 
-async fn until_stopped(mut node: NodeHandle, output: &Output) -> Result<(), Failure> {
+async fn until_stopped(mut node: NodeHandle, stop: impl Future<Output = ()>, output: &Output) -> Result<(), Failure> {
     tokio::select! {
         failed = node.failed() => failed?,
-        stopped = tokio::signal::ctrl_c() => stopped?,
+        () = stop => (),
     }
     output.text("stopping");
     Ok(node.shutdown().await?)

@@ -1,12 +1,13 @@
 //! `lockstep node --dev` and `--follow`: the rollup on an L1.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, pin::pin, time::Duration};
 
 use lockstep_sequencer::{BlobSource, Devnet, DevnetConfig, DevnetRecord, NodeConfig, RollupNode};
 
 use crate::{
+    daemon::signalled,
     failure::Failure,
-    node::{self, Args},
+    node::{self, Args, unless},
     output::Output,
 };
 
@@ -22,13 +23,18 @@ pub(crate) async fn dev(args: Args, output: &Output) -> Result<(), Failure> {
     config.l1.node.listen = SocketAddr::new(args.host, args.l1_port);
     config.l1.beacon_listen = SocketAddr::new(args.host, args.beacon_port);
     config.batcher.blobs = args.blobs;
+    let mut stop = pin!(signalled());
     output.text("starting L1 and its contracts");
-    let mut net = Devnet::start(config).await?;
+    let Some(net) = unless(&mut stop, Devnet::start(config)).await else { return Ok(()) };
+    let mut net = net?;
     if args.data_dir.is_none() {
         output.text("without --data-dir nothing of it is kept, and no second node can follow it after it stops");
     }
     let url = net.l2.node.http_url();
-    let deployment = node::deployed(&url, &args.deployment, output).await?;
+    let Some(deployment) = unless(&mut stop, node::deployed(&url, &args.deployment, output)).await else {
+        return Ok(net.shutdown().await?);
+    };
+    let deployment = deployment?;
     let (l1, beacon) = (net.l1.node.http_url(), net.l1.beacon_url());
     output.result(
         format!(
@@ -45,7 +51,7 @@ pub(crate) async fn dev(args: Args, output: &Output) -> Result<(), Failure> {
     tokio::select! {
         failed = net.l2.failed() => failed?,
         failed = net.l1.node.failed() => failed?,
-        stopped = tokio::signal::ctrl_c() => stopped?,
+        () = stop => (),
     }
     output.text("stopping");
     Ok(net.shutdown().await?)
@@ -61,7 +67,10 @@ pub(crate) async fn follow(args: Args, record: &Path, output: &Output) -> Result
     let mut node = NodeConfig::dev()?;
     node.data_dir = args.data_dir;
     node.listen = SocketAddr::new(args.host, args.port);
-    let mut follower = RollupNode::start(record.follower(&node, &l1, blobs, args.sequencer)).await?;
+    let mut stop = pin!(signalled());
+    let starting = RollupNode::start(record.follower(&node, &l1, blobs, args.sequencer)?);
+    let Some(follower) = unless(&mut stop, starting).await else { return Ok(()) };
+    let mut follower = follower?;
     let url = follower.node.http_url();
     output.result(
         format!("following at {url}, chain {}", follower.node.chain_id()),
@@ -71,7 +80,7 @@ pub(crate) async fn follow(args: Args, record: &Path, output: &Output) -> Result
     loop {
         tokio::select! {
             failed = follower.failed() => failed?,
-            stopped = tokio::signal::ctrl_c() => { stopped?; break; }
+            () = &mut stop => break,
             () = tokio::time::sleep(Duration::from_secs(5)) => {
                 let status = follower.status();
                 if status.safe.number != last {

@@ -10,5 +10,6 @@ mod honest;
 #[cfg(unix)]
 mod pages;
 mod process;
+mod rollup;
 mod wallet;
 mod world;

@@ -112,14 +112,26 @@ impl Process {
         self.end();
     }
 
+    /// Asks it to end, as a service manager does, and waits until it has.
+    pub(crate) fn terminate(self) -> Finished {
+        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(asked.success(), "`{}` cannot be asked to end", self.name);
+        self.finish()
+    }
+
     /// Waits until it ends by itself.
-    pub(crate) fn finish(mut self) -> Finished {
+    pub(crate) fn finish(self) -> Finished {
+        self.finish_within(PATIENCE)
+    }
+
+    /// The same for what takes longer than a command.
+    pub(crate) fn finish_within(mut self, patience: Duration) -> Finished {
         let started = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(started.elapsed() < PATIENCE, "`{}` does not end in {PATIENCE:?}:\n{}", self.name, self.said());
+            assert!(started.elapsed() < patience, "`{}` does not end in {patience:?}:\n{}", self.name, self.said());
             std::thread::sleep(LOOK);
         };
         self.end();
