@@ -73,7 +73,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
     let config = settings(&args)?;
     let dev = config.dev_methods;
     let mut stop = pin!(signalled());
-    let Some(node) = unless(&mut stop, Node::start(config)).await else { return Ok(()) };
+    let Some(node) = unless(&mut stop, Box::pin(Node::start(config))).await else { return Ok(()) };
     let node = node?;
     let url = node.http_url();
     if !dev {
@@ -83,7 +83,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         );
         return until_stopped(node, stop, output).await;
     }
-    let Some(deployment) = unless(&mut stop, deployed(&url, &args.deployment, output)).await else {
+    let Some(deployment) = unless(&mut stop, Box::pin(deployed(&url, &args.deployment, output))).await else {
         return Ok(node.shutdown().await?);
     };
     let deployment = deployment?;

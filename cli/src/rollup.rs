@@ -25,13 +25,13 @@ pub(crate) async fn dev(args: Args, output: &Output) -> Result<(), Failure> {
     config.batcher.blobs = args.blobs;
     let mut stop = pin!(signalled());
     output.text("starting L1 and its contracts");
-    let Some(net) = unless(&mut stop, Devnet::start(config)).await else { return Ok(()) };
+    let Some(net) = unless(&mut stop, Box::pin(Devnet::start(config))).await else { return Ok(()) };
     let mut net = net?;
     if args.data_dir.is_none() {
         output.text("without --data-dir nothing of it is kept, and no second node can follow it after it stops");
     }
     let url = net.l2.node.http_url();
-    let Some(deployment) = unless(&mut stop, node::deployed(&url, &args.deployment, output)).await else {
+    let Some(deployment) = unless(&mut stop, Box::pin(node::deployed(&url, &args.deployment, output))).await else {
         return Ok(net.shutdown().await?);
     };
     let deployment = deployment?;
@@ -68,7 +68,7 @@ pub(crate) async fn follow(args: Args, record: &Path, output: &Output) -> Result
     node.data_dir = args.data_dir;
     node.listen = SocketAddr::new(args.host, args.port);
     let mut stop = pin!(signalled());
-    let starting = RollupNode::start(record.follower(&node, &l1, blobs, args.sequencer)?);
+    let starting = Box::pin(RollupNode::start(record.follower(&node, &l1, blobs, args.sequencer)?));
     let Some(follower) = unless(&mut stop, starting).await else { return Ok(()) };
     let mut follower = follower?;
     let url = follower.node.http_url();

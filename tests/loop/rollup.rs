@@ -149,6 +149,23 @@ fn a_network_is_killed_restarted_and_followed_from_l1_alone() {
 }
 
 #[test]
+fn a_node_that_is_asked_to_end_ends_in_good_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = || {
+        let args = ["node", "--json", "--port", "0", "--block-time-ms", "200", "--data-dir", "chain"];
+        let mut node = Process::start(lockstep(dir.path(), &args));
+        let ready = node.wait_for("ready", |e| e["what"] == "ready");
+        (node, ready["deployment"].clone())
+    };
+    let (node, deployment) = start();
+    let stopped = node.terminate();
+    assert!(stopped.ok, "{}\n{}", stopped.out, stopped.err);
+    let (node, again) = start();
+    assert_eq!(again, deployment, "nothing is lost");
+    assert!(node.terminate().ok);
+}
+
+#[test]
 #[ignore = "needs cast: set LOCKSTEP_FOUNDRY_BIN, as `cargo xtask test` does"]
 fn the_rollup_page_works_with_cast() {
     let tools = std::env::var(TOOLS).unwrap();
