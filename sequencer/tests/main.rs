@@ -16,5 +16,6 @@ mod l1_dev;
 mod operations;
 mod provider;
 mod rollup;
+mod rollup_faults;
 mod rollup_genesis;
 mod viem;

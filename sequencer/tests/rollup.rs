@@ -70,7 +70,7 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-async fn hash(url: &str, number: u64) -> B256 {
+pub(crate) async fn hash(url: &str, number: u64) -> B256 {
     let provider = ProviderBuilder::new().connect_http(url.parse().unwrap());
     let block: serde_json::Value =
         provider.raw_request("eth_getBlockByNumber".into(), (format!("{number:#x}"), false)).await.unwrap();
@@ -178,7 +178,7 @@ pub(crate) async fn prove_and_finalise(
 }
 
 /// Sends transfers to many receivers as fast as they are taken.
-async fn transfers(url: &str, account: usize, count: u64) {
+pub(crate) async fn transfers(url: &str, account: usize, count: u64) {
     let key = dev_accounts().unwrap().swap_remove(account);
     let (sender, provider) = (key.address(), wallet(url, account));
     let first = provider.get_transaction_count(sender).await.unwrap();

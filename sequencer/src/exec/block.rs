@@ -2,16 +2,16 @@
 
 use alloy::{
     consensus::{
-        Header, Receipt, ReceiptEnvelope, ReceiptWithBloom, TxType, constants::EMPTY_WITHDRAWALS,
-        proofs::ordered_trie_root_with_encoder,
+        Header, Receipt, ReceiptWithBloom, TxType, constants::EMPTY_WITHDRAWALS, proofs::ordered_trie_root_with_encoder,
     },
     eips::{
         eip2718::Encodable2718,
         eip4788::BEACON_ROOTS_ADDRESS,
         eip4844::{DATA_GAS_PER_BLOB, MAX_DATA_GAS_PER_BLOCK_DENCUN},
     },
-    primitives::{Address, B256, Bloom, Bytes, KECCAK256_EMPTY, Log, U256, logs_bloom},
+    primitives::{Address, B256, Bloom, Bytes, KECCAK256_EMPTY, U256, logs_bloom},
 };
+use alloy_rlp::Encodable;
 use op_alloy::consensus::{OpDepositReceipt, OpReceiptEnvelope};
 use revm::{
     Database, ExecuteCommitEvm, ExecuteEvm, SystemCallEvm,
@@ -246,21 +246,29 @@ impl Executed {
 }
 
 /// A receipt as the receipts root commits to it. Returns the bloom of its logs.
-fn encode_receipt(receipt: &StoredReceipt, out: &mut Vec<u8>) -> Bloom {
+pub(super) fn encode_receipt(receipt: &StoredReceipt, out: &mut Vec<u8>) -> Bloom {
     let bloom = logs_bloom(&receipt.logs);
-    let inner = Receipt {
-        status: receipt.success.into(),
-        cumulative_gas_used: receipt.cumulative_gas_used,
-        logs: receipt.logs.clone(),
-    };
     if receipt.tx_type == DEPOSIT {
+        let inner = Receipt {
+            status: receipt.success.into(),
+            cumulative_gas_used: receipt.cumulative_gas_used,
+            logs: receipt.logs.clone(),
+        };
         let deposit = ReceiptWithBloom::new(deposit_receipt(receipt, inner), bloom);
         OpReceiptEnvelope::Deposit(deposit).encode_2718(out);
         return bloom;
     }
-    let receipt: ReceiptEnvelope<Log> =
-        ReceiptEnvelope::from_typed(tx_type(receipt.tx_type), ReceiptWithBloom::new(inner, bloom));
-    receipt.encode_2718(out);
+    // As `ReceiptEnvelope` does, without a copy of the logs.
+    if receipt.tx_type != 0 {
+        out.push(receipt.tx_type);
+    }
+    let (success, gas) = (receipt.success, receipt.cumulative_gas_used);
+    let payload_length = success.length() + gas.length() + bloom.length() + receipt.logs.length();
+    alloy_rlp::Header { list: true, payload_length }.encode(out);
+    success.encode(out);
+    gas.encode(out);
+    bloom.encode(out);
+    receipt.logs.encode(out);
     bloom
 }
 

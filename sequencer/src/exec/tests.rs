@@ -10,7 +10,7 @@ use op_revm::OpTransaction;
 use revm::context::TxEnv;
 
 use super::{
-    block::{Executed, Source, execute},
+    block::{Executed, Source, encode_receipt, execute, tx_type as tx_type_of},
     env::{BlockRules, FEE_RECIPIENT},
 };
 use crate::{
@@ -188,4 +188,40 @@ fn headers_commit_to_everything() {
     assert_ne!(header.receipts_root, bare.receipts_root);
     assert_eq!(bare.transactions_root, alloy_trie::EMPTY_ROOT_HASH);
     assert_eq!(bare.receipts_root, alloy_trie::EMPTY_ROOT_HASH);
+}
+
+#[test]
+fn receipts_are_encoded_as_alloy_does() {
+    use alloy::{
+        consensus::{Receipt, ReceiptEnvelope, ReceiptWithBloom},
+        eips::eip2718::Encodable2718,
+        primitives::{Log, logs_bloom},
+    };
+    for tx_type in 0..=3u8 {
+        for count in 0..3u8 {
+            let topics = (0..count).map(B256::repeat_byte).collect();
+            let log = Log::new_unchecked(CODE, topics, vec![count; 60 * usize::from(count)].into());
+            let logs = vec![log; usize::from(count)];
+            let gas = u64::from(count) * 70_000;
+            let receipt = crate::store::StoredReceipt {
+                hash: B256::ZERO,
+                sender: RICH,
+                tx_type,
+                success: count != 1,
+                gas_used: 1,
+                cumulative_gas_used: gas,
+                effective_gas_price: 1,
+                first_log: 0,
+                created: Bytes::new(),
+                logs: logs.clone(),
+                deposit_nonce: 0,
+            };
+            let mut ours = Vec::new();
+            let bloom = encode_receipt(&receipt, &mut ours);
+            let theirs = Receipt { status: (count != 1).into(), cumulative_gas_used: gas, logs };
+            assert_eq!(bloom, logs_bloom(&theirs.logs));
+            let theirs = ReceiptEnvelope::from_typed(tx_type_of(tx_type), ReceiptWithBloom::new(theirs, bloom));
+            assert_eq!(ours, theirs.encoded_2718());
+        }
+    }
 }

@@ -1,5 +1,11 @@
 //! Writing one block.
 
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use alloy::{
     consensus::{Header, Sealed},
     primitives::{Address, B256, Bytes, U256, keccak256},
@@ -15,7 +21,7 @@ use super::{
 use crate::{
     error::StoreError,
     pool::Blob,
-    trie::{NodeStore, Trie, nibbles},
+    trie::{Kept, NodeStore, Trie, nibbles},
 };
 
 /// Blocks whose blobs are kept: as many as Ethereum has slots in the 4096 epochs of EIP-4844.
@@ -55,15 +61,35 @@ pub(crate) struct NewBlock<'a> {
     pub(crate) blobs: &'a [Blob],
 }
 
+/// Trie nodes that may be in memory between changes: some 100 MB.
+const KEPT_NODES: usize = 150_000;
+
+/// The upper nodes of tries as they are stored; what a change that was dropped may have altered is forgotten.
+#[derive(Debug, Default)]
+pub(super) struct KeptTries {
+    accounts: Kept,
+    storage: HashMap<Address, Kept>,
+}
+
+impl KeptTries {
+    fn nodes(&self) -> usize {
+        self.accounts.nodes + self.storage.values().map(|trie| trie.nodes).sum::<usize>()
+    }
+}
+
 /// A change in progress. Dropped, it leaves no trace.
 pub(crate) struct Batch {
     pub(super) write: WriteTransaction,
     undo: Undo,
+    kept: KeptTries,
+    /// Where they go once the change is committed.
+    keep: Arc<Mutex<KeptTries>>,
 }
 
 impl Batch {
-    pub(super) fn new(write: WriteTransaction) -> Self {
-        Self { write, undo: Undo::default() }
+    pub(super) fn new(write: WriteTransaction, keep: &Arc<Mutex<KeptTries>>) -> Self {
+        let kept = mem::take(&mut *keep.lock().unwrap_or_else(PoisonError::into_inner));
+        Self { write, undo: Undo::default(), kept, keep: keep.clone() }
     }
 
     /// Applies a block's changes to the state and returns the new state root.
@@ -84,7 +110,7 @@ impl Batch {
                 old => decode::<TrieAccount>("account", old)?.storage_root,
             };
             let nodes = StorageNodes { table: &mut slot_nodes, address: change.address };
-            let storage_root = apply_storage(&mut slots, nodes, &mut self.undo, change, old_root)?;
+            let storage_root = apply_storage(&mut slots, nodes, &mut self.undo, change, old_root, &mut self.kept)?;
             let new = change.info.map(|(nonce, balance, code_hash)| {
                 alloy_rlp::encode(TrieAccount { nonce, balance, storage_root, code_hash })
             });
@@ -100,7 +126,7 @@ impl Batch {
             leaves.push((keccak256(change.address), new));
             self.undo.accounts.push(UndoAccount { address: change.address, before: old.into() });
         }
-        update(AccountNodes(&mut nodes), leaves)
+        update(AccountNodes(&mut nodes), leaves, &mut self.kept.accounts)
     }
 
     /// Writes a block as the new head, and forgets how to undo blocks that are `history` or more behind it.
@@ -113,12 +139,9 @@ impl Batch {
         let mut transactions = self.write.open_table(tables::TRANSACTIONS)?;
         let mut receipts = self.write.open_table(tables::RECEIPTS)?;
         let mut locations = self.write.open_table(tables::LOCATIONS)?;
-        let mut placed = Vec::with_capacity(block.receipts.len());
-        for (index, (raw, receipt)) in (0u32..).zip(block.transactions.iter().zip(block.receipts)) {
-            transactions.insert((number, index), raw.as_ref())?;
-            receipts.insert((number, index), alloy_rlp::encode(receipt).as_slice())?;
-            placed.push((receipt.hash, index));
-        }
+        pieces(block.transactions, |first, list| Ok(transactions.insert((number, first), list).map(drop)?))?;
+        pieces(block.receipts, |first, list| Ok(receipts.insert((number, first), list).map(drop)?))?;
+        let mut placed: Vec<_> = block.receipts.iter().map(|receipt| receipt.hash).zip(0u32..).collect();
         // In the order of the table, so that each of its pages is visited once.
         placed.sort_unstable();
         for (hash, index) in placed {
@@ -168,8 +191,32 @@ impl Batch {
 
     /// Makes it durable.
     pub(crate) fn commit(self) -> Result<(), StoreError> {
-        Ok(self.write.commit()?)
+        self.write.commit()?;
+        if self.kept.nodes() <= KEPT_NODES {
+            *self.keep.lock().unwrap_or_else(PoisonError::into_inner) = self.kept;
+        }
+        Ok(())
     }
+}
+
+/// Size in bytes from which a piece of a list is full: a few pieces share a page, and most entries are smaller.
+const PIECE_BYTES: usize = 1300;
+
+/// Hands out a list in pieces: the index of the first entry, and the encoded entries one after the other.
+fn pieces<T: alloy_rlp::Encodable>(
+    list: &[T],
+    mut put: impl FnMut(u32, &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let (mut piece, mut first) = (Vec::with_capacity(2 * PIECE_BYTES), 0);
+    for (next, entry) in (1u32..).zip(list) {
+        entry.encode(&mut piece);
+        if piece.len() >= PIECE_BYTES || next as usize == list.len() {
+            put(first, &piece)?;
+            piece.clear();
+            first = next;
+        }
+    }
+    Ok(())
 }
 
 /// Applies an account's storage changes and returns its new storage root.
@@ -179,6 +226,7 @@ fn apply_storage(
     undo: &mut Undo,
     change: &AccountChange,
     old_root: B256,
+    kept: &mut KeptTries,
 ) -> Result<B256, StoreError> {
     let gone = change.wiped || change.info.is_none();
     if change.storage.is_empty() && (!gone || old_root == EMPTY_ROOT_HASH) {
@@ -193,6 +241,7 @@ fn apply_storage(
             undo.slots.push(UndoSlot { address, slot, before: U256::from_be_bytes(*value.value()) });
         }
         nodes.clear()?;
+        kept.storage.remove(&address);
     }
     let mut leaves = Vec::with_capacity(change.storage.len());
     for (slot, value) in &change.storage {
@@ -210,16 +259,18 @@ fn apply_storage(
         let encoded = if value.is_zero() { Vec::new() } else { alloy_rlp::encode(value) };
         leaves.push((keccak256(slot.to_be_bytes::<32>()), encoded));
     }
-    update(nodes, leaves)
+    update(nodes, leaves, kept.storage.entry(address).or_default())
 }
 
 /// Changes leaves of a trie, given by hashed key, and returns its new root. Empty values are removed.
-fn update(nodes: impl NodeStore, mut leaves: Vec<(B256, Vec<u8>)>) -> Result<B256, StoreError> {
+fn update(nodes: impl NodeStore, mut leaves: Vec<(B256, Vec<u8>)>, kept: &mut Kept) -> Result<B256, StoreError> {
     // In the order in which the store keeps them, so that each page is visited once.
     leaves.sort_unstable_by_key(|(key, _)| *key);
-    let mut trie = Trie::open(nodes)?;
+    let mut trie = Trie::open_kept(nodes, mem::take(kept))?;
     for (key, value) in leaves {
         trie.set(&nibbles(&key), value)?;
     }
-    trie.seal()
+    let root;
+    (root, *kept) = trie.seal_kept()?;
+    Ok(root)
 }

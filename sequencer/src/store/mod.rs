@@ -27,5 +27,15 @@ fn decode<T: alloy_rlp::Decodable>(what: &str, mut bytes: &[u8]) -> Result<T, St
     T::decode(&mut bytes).map_err(|error| StoreError::Corrupt(format!("{what} cannot be decoded: {error}")))
 }
 
+/// Decodes entries that follow each other.
+fn decode_all<T: alloy_rlp::Decodable>(what: &str, mut bytes: &[u8]) -> Result<Vec<T>, StoreError> {
+    let mut all = Vec::new();
+    while !bytes.is_empty() {
+        let entry = T::decode(&mut bytes);
+        all.push(entry.map_err(|error| StoreError::Corrupt(format!("{what} cannot be decoded: {error}")))?);
+    }
+    Ok(all)
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,14 @@
 //! Opening the database.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
 
 use redb::{Database, Durability, ReadableDatabase};
 
 use super::{
-    batch::Batch,
+    batch::{Batch, KeptTries},
     snapshot::Snapshot,
     tables::{self, LAYOUT, META, META_CHAIN_ID, META_FINALIZED, META_HEAD, META_LAYOUT, META_SAFE},
 };
@@ -21,6 +24,7 @@ const CACHE_BYTES: usize = 256 << 20;
 pub(crate) struct Store {
     database: Database,
     path: PathBuf,
+    kept: Arc<Mutex<KeptTries>>,
 }
 
 impl Store {
@@ -33,7 +37,7 @@ impl Store {
             redb::DatabaseError::DatabaseAlreadyOpen => unusable("another node is using it".into()),
             error => unusable(error.to_string()),
         })?;
-        let store = Self { database, path: dir.to_path_buf() };
+        let store = Self { database, path: dir.to_path_buf(), kept: Arc::default() };
         store.create_tables()?;
         store.check_layout()?;
         Ok(store)
@@ -53,7 +57,7 @@ impl Store {
             .map_err(|error| StoreError::Corrupt(format!("durability was refused: {error}")))?;
         // Restarting after a kill must not walk the whole file.
         write.set_quick_repair(true);
-        Ok(Batch::new(write))
+        Ok(Batch::new(write, &self.kept))
     }
 
     /// What is committed now.

@@ -15,7 +15,7 @@ use redb::{ReadOnlyTable, ReadTransaction};
 use revm::{DatabaseRef, bytecode::Bytecode, state::AccountInfo};
 
 use super::{
-    decode,
+    decode, decode_all,
     tables::{self, StoredReceipt, Undo, slot_key},
 };
 use crate::{error::StoreError, pool::Blob};
@@ -129,22 +129,22 @@ impl Snapshot {
 
     /// A block's transactions in order.
     pub(crate) fn transactions(&self, number: u64) -> Result<Vec<Bytes>, StoreError> {
-        self.transactions.range(in_block(number))?.map(|entry| Ok(Bytes::copy_from_slice(entry?.1.value()))).collect()
+        list("transactions", &self.transactions, number)
     }
 
     /// One transaction.
     pub(crate) fn transaction(&self, number: u64, index: u32) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.transactions.get((number, index))?.map(|raw| Bytes::copy_from_slice(raw.value())))
+        entry("transactions", &self.transactions, number, index)
     }
 
     /// A block's receipts in order.
     pub(crate) fn receipts(&self, number: u64) -> Result<Vec<StoredReceipt>, StoreError> {
-        self.receipts.range(in_block(number))?.map(|entry| decode("receipt", entry?.1.value())).collect()
+        list("receipts", &self.receipts, number)
     }
 
     /// One receipt.
     pub(crate) fn receipt(&self, number: u64, index: u32) -> Result<Option<StoredReceipt>, StoreError> {
-        self.receipts.get((number, index))?.map(|rlp| decode("receipt", rlp.value())).transpose()
+        entry("receipts", &self.receipts, number, index)
     }
 
     /// The blobs that a block carries.
@@ -168,6 +168,28 @@ impl Snapshot {
     pub(crate) fn location(&self, hash: B256) -> Result<Option<(u64, u32)>, StoreError> {
         Ok(self.locations.get(&hash.0)?.map(|location| location.value()))
     }
+}
+
+/// A list of a block that is stored in pieces.
+type Pieces = ReadOnlyTable<(u64, u32), &'static [u8]>;
+
+fn list<T: alloy_rlp::Decodable>(what: &str, table: &Pieces, number: u64) -> Result<Vec<T>, StoreError> {
+    let mut all = Vec::new();
+    for piece in table.range(in_block(number))? {
+        all.append(&mut decode_all(what, piece?.1.value())?);
+    }
+    Ok(all)
+}
+
+fn entry<T: alloy_rlp::Decodable>(
+    what: &str,
+    table: &Pieces,
+    number: u64,
+    index: u32,
+) -> Result<Option<T>, StoreError> {
+    let Some(piece) = table.range((number, 0)..=(number, index))?.next_back().transpose()? else { return Ok(None) };
+    let at = index - piece.0.value().1;
+    Ok(decode_all(what, piece.1.value())?.into_iter().nth(at as usize))
 }
 
 fn in_block(number: u64) -> RangeInclusive<(u64, u32)> {

@@ -22,9 +22,9 @@ pub(crate) const HEADERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new
 pub(crate) const HASHES: TableDefinition<'_, u64, &[u8; 32]> = TableDefinition::new("hashes");
 /// Block hash to number.
 pub(crate) const NUMBERS: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("numbers");
-/// Block number and index to the transaction as it was sent (EIP-2718).
+/// Block number and index to some transactions from there on as they were sent (EIP-2718), each as an RLP string.
 pub(crate) const TRANSACTIONS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("transactions");
-/// Block number and index to the RLP of a [`StoredReceipt`].
+/// Block number and index to the RLP of some [`StoredReceipt`]s from there on.
 pub(crate) const RECEIPTS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("receipts");
 /// Transaction hash to block number and index.
 pub(crate) const LOCATIONS: TableDefinition<'_, &[u8; 32], (u64, u32)> = TableDefinition::new("locations");
@@ -37,7 +37,7 @@ pub(crate) const BLOBS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition
 /// Version of this layout, one byte.
 pub(crate) const META_LAYOUT: &str = "layout";
 /// The layout that this code reads and writes.
-pub(crate) const LAYOUT: u8 = 2;
+pub(crate) const LAYOUT: u8 = 3;
 /// Number of the newest block that L1 holds, eight bytes, big endian.
 pub(crate) const META_SAFE: &str = "safe";
 /// Number of the newest block that a final L1 block holds, eight bytes, big endian.

@@ -12,7 +12,7 @@ use redb::ReadableTable;
 use super::{
     AccountChange, StateChanges, StoredReceipt,
     batch::Batch,
-    decode,
+    decode, decode_all,
     tables::{self, Undo},
 };
 use crate::error::StoreError;
@@ -93,12 +93,16 @@ impl Batch {
         let mut locations = self.write.open_table(tables::LOCATIONS)?;
         let mut receipts = self.write.open_table(tables::RECEIPTS)?;
         for entry in receipts.extract_from_if(block.clone(), |_, _| true)? {
-            let receipt: StoredReceipt = decode("receipt", entry?.1.value())?;
-            locations.remove(&receipt.hash.0)?;
+            for receipt in decode_all::<StoredReceipt>("receipts", entry?.1.value())? {
+                locations.remove(&receipt.hash.0)?;
+            }
         }
         self.write.open_table(tables::BLOBS)?.retain_in(block.clone(), |_, _| false)?;
         let mut transactions = self.write.open_table(tables::TRANSACTIONS)?;
-        let removed = transactions.extract_from_if(block, |_, _| true)?;
-        removed.map(|entry| Ok(Bytes::copy_from_slice(entry?.1.value()))).collect()
+        let mut removed = Vec::new();
+        for entry in transactions.extract_from_if(block, |_, _| true)? {
+            removed.append(&mut decode_all("transactions", entry?.1.value())?);
+        }
+        Ok(removed)
     }
 }

@@ -16,7 +16,7 @@ mod update;
 
 pub(crate) use node::{Node, NodeRef};
 pub(crate) use proof::{NodeReader, Overlay};
-pub(crate) use update::{NodeStore, Trie, opened};
+pub(crate) use update::{Kept, NodeStore, Trie, opened};
 
 /// Length of a key in nibbles.
 pub(crate) const KEY_NIBBLES: usize = 64;

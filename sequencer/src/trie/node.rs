@@ -35,6 +35,8 @@ pub(crate) struct OpenNode {
     pub(crate) clean: Option<NodeRef>,
     /// Whether the store holds a node at its path.
     pub(crate) stored: bool,
+    /// Whether it is counted among those that stay in memory.
+    pub(crate) kept: bool,
 }
 
 /// The three kinds of nodes. Paths are nibbles, one per byte.
@@ -89,7 +91,7 @@ impl std::fmt::Debug for NodeRef {
 impl Slot {
     /// A node that differs from what is stored, at a path where nothing is stored.
     pub(crate) fn changed(node: Node) -> Self {
-        Self::Open(Box::new(OpenNode { node, clean: None, stored: false }))
+        Self::Open(Box::new(OpenNode { node, clean: None, stored: false, kept: false }))
     }
 
     /// Whether nothing is here.

@@ -26,6 +26,17 @@ pub(crate) fn opened(path: &[u8], rlp: &[u8]) -> Result<(Node, NodeRef), StoreEr
     Ok((node::decode(rlp)?, if path.is_empty() { NodeRef::to(rlp) } else { NodeRef::NONE }))
 }
 
+/// Nodes nearer to the root than this are worth keeping in memory: at most 70,000 of a trie.
+const KEPT_DEPTH: usize = 5;
+
+/// The upper nodes of a trie as they are stored, kept in memory from one change to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    root: Slot,
+    /// How many nodes these are.
+    pub(crate) nodes: usize,
+}
+
 /// A stored trie being changed. Nothing is written before [`Trie::seal`].
 pub(crate) struct Trie<S> {
     store: S,
@@ -36,9 +47,19 @@ pub(crate) struct Trie<S> {
 impl<S: NodeStore> Trie<S> {
     /// Opens the trie that a store holds.
     pub(crate) fn open(store: S) -> Result<Self, StoreError> {
+        Self::open_kept(store, Kept::default())
+    }
+
+    /// Opens it with what was kept when it was sealed last. Whoever stores other nodes since must not give it.
+    pub(crate) fn open_kept(store: S, kept: Kept) -> Result<Self, StoreError> {
+        if !kept.root.is_empty() {
+            return Ok(Self { store, root: kept.root, editor: Editor { kept: kept.nodes, ..Editor::default() } });
+        }
         let root = match store.node(&[])? {
             None => Slot::Empty,
-            Some((node, reference)) => Slot::Open(Box::new(OpenNode { node, clean: Some(reference), stored: true })),
+            Some((node, reference)) => {
+                Slot::Open(Box::new(OpenNode { node, clean: Some(reference), stored: true, kept: false }))
+            }
         };
         Ok(Self { store, root, editor: Editor::default() })
     }
@@ -54,16 +75,25 @@ impl<S: NodeStore> Trie<S> {
     }
 
     /// Writes what changed and returns the root hash.
-    pub(crate) fn seal(mut self) -> Result<B256, StoreError> {
+    pub(crate) fn seal(self) -> Result<B256, StoreError> {
+        Ok(self.seal_kept()?.0)
+    }
+
+    /// The same, with what is worth keeping for the next change.
+    pub(crate) fn seal_kept(mut self) -> Result<(B256, Kept), StoreError> {
         // Vanished nodes go first: another node may have come to their paths.
         for path in &self.editor.gone {
             self.store.drop_node(path)?;
         }
         if self.root.is_empty() {
-            return Ok(EMPTY_ROOT_HASH);
+            return Ok((EMPTY_ROOT_HASH, Kept::default()));
         }
-        let reference = self.editor.seal(&mut self.store, &self.root, &mut Vec::with_capacity(64))?;
-        Ok(root_hash(&reference))
+        let reference = self.editor.seal(&mut self.store, &mut self.root, &mut Vec::with_capacity(64))?;
+        let kept = match self.root {
+            root @ Slot::Open(_) => Kept { root, nodes: self.editor.kept },
+            _ => Kept::default(),
+        };
+        Ok((root_hash(&reference), kept))
     }
 }
 
@@ -80,6 +110,8 @@ struct Editor {
     gone: Vec<Vec<u8>>,
     /// The encoding of the node that is being written.
     rlp: Vec<u8>,
+    /// How many nodes are kept.
+    kept: usize,
 }
 
 impl Editor {
@@ -93,7 +125,7 @@ impl Editor {
         } else {
             node::decode(reference.as_slice())?
         };
-        *slot = Slot::Open(Box::new(OpenNode { node, clean: Some(reference), stored }));
+        *slot = Slot::Open(Box::new(OpenNode { node, clean: Some(reference), stored, kept: false }));
         Ok(())
     }
 
@@ -196,6 +228,7 @@ impl Editor {
 
     /// Notes that a node leaves its path.
     fn vanish(&mut self, open: &OpenNode, path: &[u8]) {
+        self.kept -= usize::from(open.kept);
         if open.stored {
             self.gone.push(path.to_vec());
         }
@@ -214,17 +247,39 @@ impl Editor {
         }
     }
 
-    /// Writes changed nodes below a slot and returns the slot's reference.
-    fn seal<S: NodeStore>(&mut self, store: &mut S, slot: &Slot, path: &mut Vec<u8>) -> Result<NodeRef, StoreError> {
+    /// Writes changed nodes below a slot and returns the slot's reference. What is not worth keeping is closed.
+    fn seal<S: NodeStore>(
+        &mut self,
+        store: &mut S,
+        slot: &mut Slot,
+        path: &mut Vec<u8>,
+    ) -> Result<NodeRef, StoreError> {
         let open = match slot {
             Slot::Empty => return Ok(NodeRef::NONE),
             Slot::Closed(reference) => return Ok(*reference),
             Slot::Open(open) => open,
         };
-        if let Some(reference) = open.clean {
-            return Ok(reference);
+        let reference = match open.clean {
+            Some(reference) => reference,
+            None => self.write(store, open, path)?,
+        };
+        let keep = path.len() < KEPT_DEPTH && open.stored && !matches!(open.node, Node::Leaf { .. });
+        self.kept = self.kept + usize::from(keep) - usize::from(open.kept);
+        open.kept = keep;
+        if !keep {
+            *slot = Slot::Closed(reference);
         }
-        match &open.node {
+        Ok(reference)
+    }
+
+    /// Writes a changed node and those below it.
+    fn write<S: NodeStore>(
+        &mut self,
+        store: &mut S,
+        open: &mut OpenNode,
+        path: &mut Vec<u8>,
+    ) -> Result<NodeRef, StoreError> {
+        match &mut open.node {
             Node::Leaf { suffix, value } => {
                 self.rlp.clear();
                 node::encode_leaf(&mut self.rlp, suffix, value);
@@ -238,7 +293,7 @@ impl Editor {
             }
             Node::Branch { children } => {
                 let mut references = [NodeRef::NONE; 16];
-                for (nibble, (reference, child)) in (0u8..).zip(references.iter_mut().zip(children.iter())) {
+                for (nibble, (reference, child)) in (0u8..).zip(references.iter_mut().zip(children.iter_mut())) {
                     path.push(nibble);
                     *reference = self.seal(store, child, path)?;
                     path.pop();
@@ -247,12 +302,15 @@ impl Editor {
                 node::encode_branch(&mut self.rlp, &references);
             }
         }
-        if self.rlp.len() >= 32 || path.is_empty() {
+        let stored = self.rlp.len() >= 32 || path.is_empty();
+        if stored {
             store.put_node(path, &self.rlp)?;
         } else if open.stored {
             store.drop_node(path)?;
         }
-        Ok(NodeRef::to(&self.rlp))
+        let reference = NodeRef::to(&self.rlp);
+        (open.clean, open.stored) = (Some(reference), stored);
+        Ok(reference)
     }
 }
 
@@ -314,11 +372,17 @@ mod tests {
     }
 
     fn apply(nodes: &mut Nodes, batch: &[([u8; 32], Vec<u8>)]) -> B256 {
-        let mut trie = Trie::open(nodes).unwrap();
+        apply_kept(nodes, batch, &mut Kept::default())
+    }
+
+    fn apply_kept(nodes: &mut Nodes, batch: &[([u8; 32], Vec<u8>)], kept: &mut Kept) -> B256 {
+        let mut trie = Trie::open_kept(nodes, mem::take(kept)).unwrap();
         for (key, value) in batch {
             trie.set(&nibbles(key), value.clone()).unwrap();
         }
-        trie.seal().unwrap()
+        let (root, next) = trie.seal_kept().unwrap();
+        *kept = next;
+        root
     }
 
     /// Keys that share long prefixes, so that extensions, deep leaves and inlined nodes all occur.
@@ -356,13 +420,16 @@ mod tests {
         fn roots_are_those_of_alloy_trie(
             batches in prop::collection::vec(prop::collection::vec((key(), value()), 1..40), 1..8)
         ) {
-            let mut nodes = Nodes::new();
+            let (mut nodes, mut nodes_kept, mut kept) = (Nodes::new(), Nodes::new(), Kept::default());
             let mut entries = BTreeMap::new();
             for batch in &batches {
                 for (key, value) in batch {
                     if value.is_empty() { entries.remove(key); } else { entries.insert(*key, value.clone()); }
                 }
                 prop_assert_eq!(apply(&mut nodes, batch), reference_root(&entries));
+                // With the upper nodes in memory all is the same.
+                prop_assert_eq!(apply_kept(&mut nodes_kept, batch, &mut kept), reference_root(&entries));
+                prop_assert_eq!(&nodes_kept, &nodes);
             }
             let mut fresh = Nodes::new();
             let all: Vec<_> = entries.into_iter().collect();
