@@ -1,7 +1,7 @@
 //! The rollup node: execution on a persistent store, blocks, JSON-RPC.
 //!
-//! It runs an OP Stack chain under Granite rules as its only sequencer. There is no L1 yet: no batches, deposits,
-//! output proposals or followers; what a block holds is final once it is announced.
+//! It runs an OP Stack chain under Granite rules: alone ([`Node`], where what a block holds is final once it is announced), or as
+//! a rollup on an L1 ([`RollupNode`], with deposits, batches, output proposals and followers; [`Devnet`] brings the L1 with it).
 //!
 //! ```text
 //!   eth_sendRawTransaction                              eth_call, eth_getLogs, eth_subscribe, ...
@@ -51,12 +51,12 @@
 //! ```
 //!
 //! # What clients should know
-//! - `safe`, `finalized` and `pending` blocks are the newest block. `eth_call` at `pending` runs under the rules of
+//! - Without an L1, `safe` and `finalized` blocks are the newest block, as `pending` always is. `eth_call` at `pending` runs under the rules of
 //!   the next block; `eth_estimateGas` does so unless told otherwise.
 //! - State can be read at the newest block and [`NodeConfig::history_blocks`] behind it; blocks, receipts and logs
 //!   are kept for good.
 //! - With [`NodeConfig::block_time_ms`] under 1000, neighbouring blocks may share a timestamp.
-//! - There is no randomness to take from an L1: `PREVRANDAO` is a hash of the parent's hash, known in advance.
+//! - Without an L1 there is no randomness to take from it: `PREVRANDAO` is then a hash of the parent's hash, known in advance.
 //! - The node holds no keys, so `eth_sendTransaction` does not exist.
 
 mod chain;
