@@ -97,7 +97,7 @@ impl Blocks {
         Self { places, registers, fold, finish, out: node.out.dtype, coords, patterns, cut_rows, map: None, work }
     }
 
-    /// Makes machine code for the node, which stores these values of its `finish`.
+    /// Makes machine code for the node, which stores these values of its `finish`, and for its fold if `folds`.
     ///
     /// # Errors
     /// The assembler refuses an instruction.
@@ -105,12 +105,13 @@ impl Blocks {
         &mut self,
         node: &Node,
         outputs: &[Stored],
+        folds: bool,
         target: Target,
         assembly: &mut Assembly,
     ) -> Result<(), Error> {
         let shape = Shape { places: &self.places, patterns: &self.patterns, cut_rows: self.cut_rows };
         self.map = Some(MapKernel::new(target, assembly, &shape, &node.finish, outputs)?);
-        if let Some(fold) = &mut self.fold {
+        if let Some(fold) = self.fold.as_mut().filter(|_| folds) {
             fold.kernel = FoldKernel::new(target, assembly, node, &self.places)?;
         }
         Ok(())

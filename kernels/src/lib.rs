@@ -64,11 +64,13 @@ mod group;
 mod inline;
 mod isa;
 mod levels;
+mod lifetimes;
 mod memory;
 mod parallel;
 mod phases;
 mod plan;
 mod scatter;
+mod schedule;
 mod segments;
 mod tables;
 #[doc(hidden)]

@@ -1,10 +1,7 @@
 //! A program made ready to run: kernels, lifetimes, and the walk through the nodes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    convert::Infallible,
-    num::NonZeroUsize,
-    ops::ControlFlow,
+    collections::BTreeMap, convert::Infallible, num::NonZeroUsize, ops::ControlFlow, sync::OnceLock,
     thread::available_parallelism,
 };
 
@@ -13,15 +10,16 @@ use lockstep_ir::{Node, Program, Source, Tensor, TensorDecl, types::shape_text};
 use crate::{
     Error, Isa,
     blocks::Blocks,
-    compile::{Assembly, Target, reads_columns},
+    compile::{Target, reads_columns},
     elide::{Elided, elide},
-    gemm::{Buffers, Gemm, Micro, Products},
-    group::{Unit, grouped, singles},
+    gemm::{Buffers, Products},
+    group::{grouped, singles},
     inline::inline,
     isa::check_control_word,
+    lifetimes::{Lifetimes, bytes},
     memory,
     parallel::Split,
-    scatter::Scatter,
+    schedule::{Machine, Output, Planned, Special, every_node, schedule},
     worker::Worker,
 };
 
@@ -43,47 +41,19 @@ pub struct Options {
     pub(crate) simulate: bool,
 }
 
-/// One output of a unit.
-#[derive(Debug)]
-struct Output {
-    number: usize,
-    decl: TensorDecl,
-    /// Output whose memory this one takes over.
-    reuse: Option<usize>,
-}
-
-/// Nodes that run together (one, in a trace), ready to run.
-#[derive(Debug)]
-struct Planned {
-    outs: Vec<Output>,
-    sources: Vec<Source>,
-    kernel: Blocks,
-    /// The faster way, where the node is a matrix product.
-    gemm: Option<(Gemm, Micro)>,
-    /// The faster way, where it is the gradient of a gathered table.
-    scatter: Option<Scatter>,
-    /// Outputs that are dropped after this.
-    release: Vec<usize>,
-}
-
 /// A validated program, compiled for this machine. Cheap to share between threads; holds no tensors.
 #[derive(Debug)]
 pub struct Plan {
-    /// Every node, as the program has it.
-    nodes: Vec<Planned>,
+    program: Program,
+    machine: Machine,
+    /// Every node, as the program has it: made for the first trace, for most plans only run steps.
+    nodes: OnceLock<Result<Vec<Planned>, Error>>,
     /// What a step runs, if it is not all nodes as they are: see [`crate::elide`], [`crate::inline`] and [`crate::group`].
     short: Option<Vec<Planned>>,
-    state: Vec<(TensorDecl, Source)>,
-    data: Vec<TensorDecl>,
-    isa: Isa,
     threads: usize,
     split_small: bool,
     peak_bytes: u64,
     buffers: Buffers,
-}
-
-fn bytes(decl: &TensorDecl) -> u64 {
-    decl.elements().unwrap_or(0) * decl.dtype.size() as u64
 }
 
 impl Plan {
@@ -103,19 +73,18 @@ impl Plan {
         lockstep_ir::validate(program)?;
         let isa = options.isa.map_or_else(Isa::detect, Isa::require)?;
         let threads = options.threads.or_else(|| available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-        let target = Target::new(isa).filter(|_| !options.interpret);
-        let mut compiler = Compiler { isa, interpret: options.interpret, target, assembly: Assembly::default() };
-        #[cfg(test)]
-        if options.simulate {
-            compiler.target = Some(Target::Avx512);
-            compiler.assembly.simulate = true;
-        }
-        let (nodes, peak_bytes) = compiler.schedule(program, singles(program, &vec![true; program.nodes.len()]))?;
-        let target = compiler.target;
-        let special = |node: &Node| {
-            let kernel = Blocks::new(node);
-            find_gemm(node, &kernel, isa).is_some() || !options.interpret && Scatter::find(node, &kernel).is_some()
+        let interpret = options.interpret;
+        let machine = Machine {
+            isa,
+            target: Target::new(isa).filter(|_| !interpret),
+            interpret,
+            #[cfg(test)]
+            simulate: options.simulate,
         };
+        #[cfg(test)]
+        let machine = if options.simulate { Machine { target: Some(Target::Avx512), ..machine } } else { machine };
+        let target = machine.target;
+        let special = |node: &Node| Special::find(node, &Blocks::new(node), &machine).is_some();
         let fast = |node: &Node| special(node) || target.is_some() && reads_columns(node);
         let elided = elide(program, |node| node.fold.is_none() || fast(node));
         let changed = elided.is_some();
@@ -127,20 +96,27 @@ impl Plan {
             singles(&short.program, &short.needed)
         };
         let changed = changed || units.len() < program.nodes.len();
-        let short = if changed { Some(compiler.schedule(&short.program, units)?.0) } else { None };
-        compiler.assembly.seal()?;
-        let state = program.state.iter().map(|s| (s.decl.clone(), s.next)).collect();
-        Ok(Self {
-            nodes,
+        let short = if changed { Some(schedule(&short.program, units, machine)?) } else { None };
+        let plan = Self {
+            program: program.clone(),
+            machine,
+            nodes: OnceLock::new(),
             short,
-            state,
-            data: program.data.clone(),
-            isa,
             threads,
             split_small: options.split_small,
-            peak_bytes,
+            peak_bytes: Lifetimes::new(program, &every_node(program)).peak_bytes,
             buffers: Buffers::default(),
-        })
+        };
+        if plan.short.is_none() {
+            plan.nodes()?;
+        }
+        Ok(plan)
+    }
+
+    /// Every node, ready to run.
+    fn nodes(&self) -> Result<&[Planned], Error> {
+        let make = || schedule(&self.program, every_node(&self.program), self.machine);
+        self.nodes.get_or_init(make).as_deref().map_err(Clone::clone)
     }
 
     /// Most bytes of node outputs and new state that a step holds at once, beside the tensors it is given.
@@ -152,24 +128,24 @@ impl Plan {
     /// The instruction set in use.
     #[must_use]
     pub fn isa(&self) -> Isa {
-        self.isa
+        self.machine.isa
     }
 
     /// The kernel that was chosen for each node: `gemm`, `scatter`, or `blocks` for what runs anything.
     pub fn kernels(&self) -> impl Iterator<Item = &'static str> {
-        let name = |n: &Planned| match (&n.gemm, &n.scatter) {
-            (Some(_), _) => "gemm",
-            (None, Some(_)) => "scatter",
-            (None, None) => "blocks",
+        let name = |n: &Node| match Special::find(n, &Blocks::new(n), &self.machine) {
+            Some(Special::Gemm(..)) => "gemm",
+            Some(Special::Scatter(_)) => "scatter",
+            None => "blocks",
         };
-        self.nodes.iter().map(name)
+        self.program.nodes.iter().map(name)
     }
 
     /// How many nodes fewer a step runs than a trace: nobody reads them, or their readers read what they were copied from, or compute
     /// them on the way.
     #[must_use]
     pub fn left_out(&self) -> usize {
-        self.short.as_ref().map_or(0, |s| self.nodes.len() - s.len())
+        self.short.as_ref().map_or(0, |s| self.program.nodes.len() - s.len())
     }
 
     /// Runs one step: the state after it.
@@ -178,7 +154,7 @@ impl Plan {
     /// The tensors are not those that the program declares, an output cannot be allocated, or the thread's floating-point control word
     /// is wrong.
     pub fn step(&self, state: &[Tensor], data: &[Tensor]) -> Result<Vec<Tensor>, Error> {
-        let nodes = self.short.as_ref().unwrap_or(&self.nodes);
+        let nodes = self.short.as_deref().map_or_else(|| self.nodes(), Ok)?;
         match self.walk(nodes, state, data, |_, _| ControlFlow::<Infallible>::Continue(()))? {
             ControlFlow::Continue(state) => Ok(state),
             ControlFlow::Break(never) => match never {},
@@ -189,14 +165,14 @@ impl Plan {
     /// writes into it is what later nodes and the new state see; its type and shape must stay. `Break` ends the step there and is handed back.
     ///
     /// # Errors
-    /// As [`Self::step`].
+    /// As [`Self::step`], and those of making code, which the first trace does.
     pub fn trace<B>(
         &self,
         state: &[Tensor],
         data: &[Tensor],
         visit: impl FnMut(usize, &mut Tensor) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B, Vec<Tensor>>, Error> {
-        self.walk(&self.nodes, state, data, visit)
+        self.walk(self.nodes()?, state, data, visit)
     }
 
     fn walk<B>(
@@ -208,7 +184,7 @@ impl Plan {
     ) -> Result<ControlFlow<B, Vec<Tensor>>, Error> {
         self.check_declarations(state, data)?;
         check_control_word()?;
-        let mut made: Vec<Option<Tensor>> = (0..self.nodes.len()).map(|_| None).collect();
+        let mut made: Vec<Option<Tensor>> = self.program.nodes.iter().map(|_| None).collect();
         for node in nodes {
             let mut outs = Vec::with_capacity(node.outs.len());
             for out in &node.outs {
@@ -245,13 +221,15 @@ impl Plan {
     }
 
     fn check_declarations(&self, state: &[Tensor], data: &[Tensor]) -> Result<(), Error> {
-        for (what, expected, got) in [("state", self.state.len(), state.len()), ("data", self.data.len(), data.len())] {
+        let program = &self.program;
+        let counts = [("state", program.state.len(), state.len()), ("data", program.data.len(), data.len())];
+        for (what, expected, got) in counts {
             if expected != got {
                 return Err(Error::Count { what, expected, got });
             }
         }
-        let states = (0..).map(Source::State).zip(self.state.iter().map(|s| &s.0).zip(state));
-        let datas = (0..).map(Source::Data).zip(self.data.iter().zip(data));
+        let states = (0..).map(Source::State).zip(program.state.iter().map(|s| &s.decl).zip(state));
+        let datas = (0..).map(Source::Data).zip(program.data.iter().zip(data));
         for (at, (expected, tensor)) in states.chain(datas) {
             check_declaration(at, expected, tensor)?;
         }
@@ -259,31 +237,34 @@ impl Plan {
     }
 
     fn run(&self, node: &Planned, operands: &[&[u8]], outs: &mut [Tensor]) -> Result<(), Error> {
-        let kernel = &node.kernel;
+        let kernel = &node.code.kernel;
         if let [_, _, ..] = outs {
             let elements = outs[0].len();
             let split = Split::new(elements, self.work(kernel, elements), self.threads);
             let piece = |t: &Tensor| t.decl().dtype.size() * split.units as usize;
             let outs = outs.iter_mut().map(|t| (piece(t), t)).map(|(bytes, t)| (t.bytes_mut(), bytes)).collect();
             return split.run_all(outs, || {
-                let mut worker = Worker::new(kernel, self.isa, operands);
+                let mut worker = Worker::new(kernel, self.machine.isa, operands);
                 move |piece, mut outs: Vec<&mut [u8]>| worker.evaluate_all(piece * split.units, &mut outs)
             });
         }
         let Some(out) = outs.first_mut() else { return Ok(()) };
         let (elements, size) = (out.len(), out.decl().dtype.size());
         let (work, out) = (self.work(kernel, elements), out.bytes_mut());
-        if let Some((gemm, micro)) = &node.gemm {
-            let buffers = &self.buffers;
-            let products = Products { gemm, micro: *micro, node: kernel, isa: self.isa, operands, buffers };
-            return products.run(out, self.threads, self.split_small);
-        }
-        if let Some(scatter) = &node.scatter {
-            return scatter.run(kernel, self.isa, operands, out, self.threads, self.split_small);
+        let isa = self.machine.isa;
+        match &node.code.special {
+            Some(Special::Gemm(gemm, micro)) => {
+                let products = Products { gemm, micro: *micro, node: kernel, isa, operands, buffers: &self.buffers };
+                return products.run(out, self.threads, self.split_small);
+            }
+            Some(Special::Scatter(scatter)) => {
+                return scatter.run(kernel, isa, operands, out, self.threads, self.split_small);
+            }
+            None => {}
         }
         let split = Split::new(elements, work, self.threads);
         split.run(out, split.units as usize * size, || {
-            let mut worker = Worker::new(kernel, self.isa, operands);
+            let mut worker = Worker::new(kernel, self.machine.isa, operands);
             move |piece, bytes: &mut [u8]| worker.evaluate(piece * split.units, bytes)
         })
     }
@@ -294,7 +275,7 @@ impl Plan {
 
     fn new_state(&self, state: &[Tensor], data: &[Tensor], mut made: Vec<Option<Tensor>>) -> Vec<Tensor> {
         let mut uses: BTreeMap<Source, usize> = BTreeMap::new();
-        self.state.iter().for_each(|(_, next)| *uses.entry(*next).or_default() += 1);
+        self.program.state.iter().for_each(|s| *uses.entry(s.next).or_default() += 1);
         let mut take = |next: Source| {
             let left = uses.get_mut(&next).map_or(0, |n| {
                 *n -= 1;
@@ -305,7 +286,7 @@ impl Plan {
                 _ => find(next, state, data, &made).cloned(),
             }
         };
-        self.state.iter().filter_map(|(_, next)| take(*next)).collect()
+        self.program.state.iter().filter_map(|s| take(s.next)).collect()
     }
 }
 
@@ -324,109 +305,6 @@ fn find<'a>(source: Source, state: &'a [Tensor], data: &'a [Tensor], made: &'a [
         Source::Data(i) => data.get(i as usize),
         Source::Node(i) => made.get(i as usize)?.as_ref(),
     }
-}
-
-fn find_gemm(node: &Node, kernel: &Blocks, isa: Isa) -> Option<(Gemm, Micro)> {
-    let gemm = Gemm::find(node, kernel)?;
-    let micro = Micro::new(isa, gemm.kind)?;
-    Some((gemm, micro))
-}
-
-/// Makes nodes ready to run.
-struct Compiler {
-    isa: Isa,
-    interpret: bool,
-    target: Option<Target>,
-    assembly: Assembly,
-}
-
-impl Compiler {
-    /// The units, compiled, and the most memory that they need at once.
-    fn schedule(&mut self, program: &Program, units: Vec<Unit>) -> Result<(Vec<Planned>, u64), Error> {
-        let Lifetimes { release, reuse, peak_bytes } = Lifetimes::new(program, &units);
-        let all = units.into_iter().zip(release.into_iter().zip(reuse));
-        let plans = all.map(|(unit, (release, reuse))| {
-            let Unit { outputs, stored, node } = unit;
-            let mut kernel = Blocks::new(&node);
-            if let Some(target) = self.target {
-                kernel.compile(&node, &stored, target, &mut self.assembly)?;
-            }
-            let gemm = find_gemm(&node, &kernel, self.isa);
-            let scatter = if self.interpret { None } else { Scatter::find(&node, &kernel) };
-            let sources = node.operands.iter().map(|o| o.source).collect();
-            let out = |(number, reuse): (usize, Option<usize>)| {
-                let decl = program.nodes[number].out.clone();
-                Output { number, decl, reuse }
-            };
-            let outs = outputs.into_iter().zip(reuse).map(out).collect();
-            Ok(Planned { outs, sources, kernel, gemm, scatter, release })
-        });
-        Ok((plans.collect::<Result<_, Error>>()?, peak_bytes))
-    }
-}
-
-/// How long each output lives, and which memory is used again.
-struct Lifetimes {
-    /// For each unit, the outputs that are dropped after it.
-    release: Vec<Vec<usize>>,
-    /// For each output of each unit, the output whose memory it takes over: one of the same type and shape that nobody reads any more.
-    reuse: Vec<Vec<Option<usize>>>,
-    peak_bytes: u64,
-}
-
-impl Lifetimes {
-    fn new(program: &Program, units: &[Unit]) -> Self {
-        let dead = dead_after(program, units);
-        let mut reuse = Vec::new();
-        let mut waiting: HashMap<&TensorDecl, Vec<usize>> = HashMap::new();
-        for (unit, dead) in units.iter().zip(&dead) {
-            let mut take = |&number: &usize| waiting.get_mut(&program.nodes[number].out).and_then(Vec::pop);
-            reuse.push(unit.outputs.iter().map(&mut take).collect::<Vec<_>>());
-            for &d in dead {
-                waiting.entry(&program.nodes[d].out).or_default().push(d);
-            }
-        }
-        let taken: BTreeSet<usize> = reuse.iter().flatten().flatten().copied().collect();
-        let kept = |list: Vec<usize>| list.into_iter().filter(|d| !taken.contains(d)).collect();
-        let release: Vec<Vec<usize>> = dead.into_iter().map(kept).collect();
-        let peak_bytes = peak_bytes(program, units, &release, &reuse);
-        Self { release, reuse, peak_bytes }
-    }
-}
-
-/// For each unit, the outputs that nobody reads after it.
-fn dead_after(program: &Program, units: &[Unit]) -> Vec<Vec<usize>> {
-    let mut last: BTreeMap<usize, usize> = BTreeMap::new();
-    for (at, unit) in units.iter().enumerate() {
-        let read = unit.node.operands.iter().filter_map(|o| match o.source {
-            Source::Node(i) => Some(i as usize),
-            _ => None,
-        });
-        for number in unit.outputs.iter().copied().chain(read) {
-            last.insert(number, at);
-        }
-    }
-    let kept: BTreeSet<Source> = program.state.iter().map(|s| s.next).collect();
-    let mut out = vec![Vec::new(); units.len()];
-    for (number, at) in last.into_iter().filter(|&(i, _)| !kept.contains(&Source::Node(i as u32))) {
-        out[at].push(number);
-    }
-    out
-}
-
-fn peak_bytes(program: &Program, units: &[Unit], release: &[Vec<usize>], reuse: &[Vec<Option<usize>>]) -> u64 {
-    let (mut now, mut peak) = (0u64, 0u64);
-    for ((unit, release), reuse) in units.iter().zip(release).zip(reuse) {
-        for (&number, _) in unit.outputs.iter().zip(reuse).filter(|o| o.1.is_none()) {
-            now = now.saturating_add(bytes(&program.nodes[number].out));
-        }
-        peak = peak.max(now);
-        now -= release.iter().map(|&i| bytes(&program.nodes[i].out)).sum::<u64>();
-    }
-    // State that is not the only one made from a node's output is copied at the end.
-    let mut seen = BTreeSet::new();
-    let copied = program.state.iter().filter(|s| !matches!(s.next, Source::Node(_)) || !seen.insert(s.next));
-    peak.max(now.saturating_add(copied.map(|s| bytes(&s.decl)).sum()))
 }
 
 /// A tensor of zeros.

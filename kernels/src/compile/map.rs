@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A value of a scalar program that is stored: which instruction's, and as what.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub(crate) struct Stored {
     pub(crate) at: usize,
     pub(crate) dtype: DType,
