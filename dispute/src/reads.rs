@@ -87,16 +87,16 @@ mod tests {
     use lockstep_ir::expr::{acc, load, rhs, u};
     use lockstep_ir::{DType, Order, Tensor};
 
-    /// 300 values of `x` where `mask` reaches, at places that `index` names.
+    /// 300 values of `x` where `mask` reaches, from the place on that `index` names.
     fn node() -> Node {
         let mut p = ProgramBuilder::new();
         let x = p.state(DType::U32, &[600]);
         let mask = p.data(DType::U32, &[10]);
         let index = p.data(DType::U32, &[600]);
         let y = NodeBuilder::new(DType::U32, &[600])
-            .operand(x.at([gather(2)]))
+            .operand(x.at([gather(2) + k(0)]))
             .operand(mask.at([k(0) + 290]).skip())
-            .operand(index.at([k(0)]))
+            .operand(index.at([o(0)]))
             .operand(x.at([o(0) + 5000]).fill(9))
             .fold(&[300], Order::Chain, u(0), acc().add(&load(0)).add(&load(1)))
             .combine(acc().add(&rhs()))
@@ -116,8 +116,12 @@ mod tests {
     fn what_the_body_leaves_out_is_read_all_the_same() {
         let first = of(UnitKind::Leaf, 0);
         assert_eq!(first.operands, BTreeSet::from([0, 1, 2]));
-        assert_eq!(first.chunks, BTreeSet::from([(0, 0), (2, 0)]), "the mask is out of bounds from 0 on, x is not");
-        assert_eq!(of(UnitKind::Leaf, 1).chunks, BTreeSet::from([(0, 1), (2, 1)]));
+        assert_eq!(
+            first.chunks,
+            BTreeSet::from([(0, 0), (0, 1), (2, 0)]),
+            "the mask is out of bounds from 0 on, x is not"
+        );
+        assert_eq!(of(UnitKind::Leaf, 1).chunks, BTreeSet::from([(0, 1), (2, 0)]));
     }
 
     #[test]

@@ -1,19 +1,22 @@
 //! What judging the worst unit of a node takes: chunks of operands, and gas of the referee (docs/protocol.md, section 2.3).
 
+mod gas;
 mod image;
 
-use alloc::collections::BTreeSet;
+use alloc::{collections::BTreeSet, vec};
 
 use crate::{
-    program::{BLOCK, Node},
+    program::{BLOCK, Node, Program},
     scalar::{Instr, Op},
     validate::Rule,
 };
 
 /// Most distinct (operand, chunk) pairs that a unit may read.
 pub const MAX_CHUNKS: u64 = 16;
-/// Most gas of one application of `body` or `combine`.
-pub const MAX_BODY_GAS: u64 = 3_000;
+/// Most gas of the transaction that judges a unit, whatever its operands hold, under the rules of Granite.
+pub const MAX_UNIT_GAS: u64 = 1_000_000;
+/// Gas that `Disputes.judge` spends around the referee: state, events, paying out.
+pub const DISPUTE_GAS: u64 = 180_000;
 /// Most blocks that are looked at to find the worst one of an operand: different ones, the rest repeats.
 pub const MAX_PATTERNS: u64 = 4_096;
 /// The same for all operands of all nodes of a program, which bounds the validator's time.
@@ -24,10 +27,29 @@ pub const MAX_PROGRAM_PATTERNS: u64 = 262_144;
 pub struct Cost {
     /// Chunks read by the unit that reads most.
     pub chunks: u64,
-    /// Gas of the dearest unit's scalar work; proofs and calldata come on top.
+    /// Gas of judging the dearest unit: the whole transaction, with calldata, proofs and what pays out.
     pub gas: u64,
     /// Blocks that were looked at to find out.
     pub patterns: u64,
+}
+
+/// How many tensors there are of each kind, and so how long the proof of a root is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sources {
+    /// State tensors.
+    pub state: u64,
+    /// Data tensors.
+    pub data: u64,
+    /// Nodes.
+    pub nodes: u64,
+}
+
+impl Sources {
+    /// Those of a program.
+    #[must_use]
+    pub const fn of(program: &Program) -> Self {
+        Self { state: program.state.len() as u64, data: program.data.len() as u64, nodes: program.nodes.len() as u64 }
+    }
 }
 
 /// Whether the address of operand `i`, without its gathers, depends on the fold position.
@@ -49,46 +71,36 @@ fn read_by(n: &Node, code: &[Instr]) -> BTreeSet<usize> {
     read
 }
 
-fn gas(code: &[Instr]) -> u64 {
-    code.iter().map(|i| i.gas()).sum()
-}
-
 /// Worst case over all units of a node whose types and addresses are right.
 ///
 /// # Errors
 /// The node is not judgeable.
-pub fn cost(n: &Node) -> Result<Cost, Rule> {
+pub fn cost(n: &Node, sources: &Sources) -> Result<Cost, Rule> {
     let finish = read_by(n, &n.finish);
-    let finish_gas = gas(&n.finish);
-    let Some(fold) = &n.fold else {
-        return within(Cost { chunks: finish.len() as u64, gas: finish_gas, patterns: 0 });
-    };
-    let (body_gas, combine_gas) = (gas(&fold.body), gas(&fold.combine));
-    for (program, got) in [("body", body_gas), ("combine", combine_gas)] {
-        if got > MAX_BODY_GAS {
-            return Err(Rule::Gas { program, got });
-        }
-    }
+    let mut leaf = vec![0; n.operands.len()];
+    let Some(fold) = &n.fold else { return within(n, sources, &leaf, finish.len() as u64, 0) };
     // Every operand that skips is loaded by the body, for nothing else may load it, and so its gathers are counted.
     let body = read_by(n, &fold.body);
-    let (mut leaf, mut patterns) = (0, 0);
+    let mut patterns = 0;
     for &i in &body {
         let worst = image::leaf_chunks(n, i)?;
-        leaf += worst.chunks;
+        leaf[i] = worst.chunks;
         patterns += worst.patterns;
     }
-    let length = n.fold_length();
-    let leaf_gas = length.min(BLOCK) * body_gas + 15 * combine_gas;
-    let top_gas = length.div_ceil(BLOCK).min(BLOCK) * combine_gas + finish_gas;
-    if length <= BLOCK {
+    let of_leaf = leaf.iter().sum::<u64>();
+    let chunks = if n.fold_length() <= BLOCK {
         // One unit does both; what the body read already is not read again.
-        let more = finish.difference(&body).count() as u64;
-        within(Cost { chunks: leaf + more, gas: leaf_gas + finish_gas, patterns })
+        of_leaf + finish.difference(&body).count() as u64
     } else {
-        within(Cost { chunks: leaf.max(finish.len() as u64), gas: leaf_gas.max(top_gas), patterns })
-    }
+        of_leaf.max(finish.len() as u64)
+    };
+    within(n, sources, &leaf, chunks, patterns)
 }
 
-fn within(cost: Cost) -> Result<Cost, Rule> {
-    if cost.chunks > MAX_CHUNKS { Err(Rule::Chunks { got: cost.chunks }) } else { Ok(cost) }
+fn within(n: &Node, sources: &Sources, leaf: &[u64], chunks: u64, patterns: u64) -> Result<Cost, Rule> {
+    if chunks > MAX_CHUNKS {
+        return Err(Rule::Chunks { got: chunks });
+    }
+    let (gas, unit) = gas::worst(n, sources, leaf);
+    if gas > MAX_UNIT_GAS { Err(Rule::Gas { unit, got: gas }) } else { Ok(Cost { chunks, gas, patterns }) }
 }

@@ -37,7 +37,8 @@ macro_rules! ops {
             #[must_use]
             pub const fn arity(self) -> usize { match self { $(Self::$name => $args,)* } }
 
-            /// Gas the referee needs for it at worst, dispatch included.
+            /// Gas the referee needs to run it at worst, dispatch included; inputs and reinterpretations are only names. What
+            /// laying it out takes is counted apart, in [`crate::judge`].
             #[must_use]
             pub const fn gas(self) -> u64 { match self { $(Self::$name => $gas,)* } }
         }
@@ -45,53 +46,53 @@ macro_rules! ops {
 }
 
 ops! {
-    Const = 0x01, "CONST", "const", 0, 150;
-    Acc = 0x02, "ACC", "acc", 0, 150;
-    Rhs = 0x03, "RHS", "rhs", 0, 150;
-    Load = 0x04, "LOAD", "load", 0, 300;
-    Coord = 0x05, "COORD", "coord", 0, 200;
-    K = 0x06, "K", "k", 0, 150;
-    Kf = 0x07, "KF", "kf", 0, 250;
-    FAdd = 0x10, "FADD", "fadd", 2, 900;
-    FSub = 0x11, "FSUB", "fsub", 2, 900;
-    FMul = 0x12, "FMUL", "fmul", 2, 800;
-    FDiv = 0x13, "FDIV", "fdiv", 2, 900;
-    FSqrt = 0x14, "FSQRT", "fsqrt", 1, 900;
-    Fma = 0x15, "FMA", "fma", 3, 1100;
-    FNeg = 0x16, "FNEG", "fneg", 1, 250;
-    FAbs = 0x17, "FABS", "fabs", 1, 250;
-    FFloor = 0x18, "FFLOOR", "ffloor", 1, 400;
-    FRint = 0x19, "FRINT", "frint", 1, 500;
-    FEq = 0x1a, "FEQ", "feq", 2, 300;
-    FNe = 0x1b, "FNE", "fne", 2, 300;
-    FLt = 0x1c, "FLT", "flt", 2, 300;
-    FLe = 0x1d, "FLE", "fle", 2, 300;
-    Add = 0x20, "ADD", "add", 2, 200;
-    Sub = 0x21, "SUB", "sub", 2, 200;
-    Mul = 0x22, "MUL", "mul", 2, 200;
-    MulHiS = 0x23, "MULHI_S", "mulhi_s", 2, 250;
-    MulHiU = 0x24, "MULHI_U", "mulhi_u", 2, 200;
-    And = 0x25, "AND", "and", 2, 200;
-    Or = 0x26, "OR", "or", 2, 200;
-    Xor = 0x27, "XOR", "xor", 2, 200;
-    Shl = 0x28, "SHL", "shl", 2, 200;
-    ShrU = 0x29, "SHR_U", "shr_u", 2, 200;
-    ShrS = 0x2a, "SHR_S", "shr_s", 2, 250;
-    Eq = 0x2b, "EQ", "eq", 2, 200;
-    Ne = 0x2c, "NE", "ne", 2, 200;
-    LtS = 0x2d, "LT_S", "lt_s", 2, 250;
-    LeS = 0x2e, "LE_S", "le_s", 2, 250;
-    LtU = 0x2f, "LT_U", "lt_u", 2, 200;
-    LeU = 0x30, "LE_U", "le_u", 2, 200;
-    Select = 0x38, "SELECT", "select", 3, 250;
-    FToI = 0x40, "F_TO_I", "f_to_i", 1, 400;
-    FToU = 0x41, "F_TO_U", "f_to_u", 1, 400;
-    IToF = 0x42, "I_TO_F", "i_to_f", 1, 500;
-    UToF = 0x43, "U_TO_F", "u_to_f", 1, 500;
-    BitsToF = 0x44, "BITS_TO_F", "bits_to_f", 1, 250;
-    FToBits = 0x45, "F_TO_BITS", "f_to_bits", 1, 200;
-    AsI = 0x46, "AS_I", "as_i", 1, 150;
-    AsU = 0x47, "AS_U", "as_u", 1, 150;
+    Const = 0x01, "CONST", "const", 0, 0;
+    Acc = 0x02, "ACC", "acc", 0, 0;
+    Rhs = 0x03, "RHS", "rhs", 0, 0;
+    Load = 0x04, "LOAD", "load", 0, 0;
+    Coord = 0x05, "COORD", "coord", 0, 0;
+    K = 0x06, "K", "k", 0, 0;
+    Kf = 0x07, "KF", "kf", 0, 0;
+    FAdd = 0x10, "FADD", "fadd", 2, 1000;
+    FSub = 0x11, "FSUB", "fsub", 2, 1050;
+    FMul = 0x12, "FMUL", "fmul", 2, 920;
+    FDiv = 0x13, "FDIV", "fdiv", 2, 960;
+    FSqrt = 0x14, "FSQRT", "fsqrt", 1, 870;
+    Fma = 0x15, "FMA", "fma", 3, 1320;
+    FNeg = 0x16, "FNEG", "fneg", 1, 240;
+    FAbs = 0x17, "FABS", "fabs", 1, 240;
+    FFloor = 0x18, "FFLOOR", "ffloor", 1, 340;
+    FRint = 0x19, "FRINT", "frint", 1, 370;
+    FEq = 0x1a, "FEQ", "feq", 2, 310;
+    FNe = 0x1b, "FNE", "fne", 2, 320;
+    FLt = 0x1c, "FLT", "flt", 2, 370;
+    FLe = 0x1d, "FLE", "fle", 2, 360;
+    Add = 0x20, "ADD", "add", 2, 180;
+    Sub = 0x21, "SUB", "sub", 2, 180;
+    Mul = 0x22, "MUL", "mul", 2, 180;
+    MulHiS = 0x23, "MULHI_S", "mulhi_s", 2, 200;
+    MulHiU = 0x24, "MULHI_U", "mulhi_u", 2, 180;
+    And = 0x25, "AND", "and", 2, 170;
+    Or = 0x26, "OR", "or", 2, 170;
+    Xor = 0x27, "XOR", "xor", 2, 170;
+    Shl = 0x28, "SHL", "shl", 2, 180;
+    ShrU = 0x29, "SHR_U", "shr_u", 2, 170;
+    ShrS = 0x2a, "SHR_S", "shr_s", 2, 190;
+    Eq = 0x2b, "EQ", "eq", 2, 170;
+    Ne = 0x2c, "NE", "ne", 2, 170;
+    LtS = 0x2d, "LT_S", "lt_s", 2, 190;
+    LeS = 0x2e, "LE_S", "le_s", 2, 190;
+    LtU = 0x2f, "LT_U", "lt_u", 2, 170;
+    LeU = 0x30, "LE_U", "le_u", 2, 170;
+    Select = 0x38, "SELECT", "select", 3, 170;
+    FToI = 0x40, "F_TO_I", "f_to_i", 1, 340;
+    FToU = 0x41, "F_TO_U", "f_to_u", 1, 330;
+    IToF = 0x42, "I_TO_F", "i_to_f", 1, 470;
+    UToF = 0x43, "U_TO_F", "u_to_f", 1, 390;
+    BitsToF = 0x44, "BITS_TO_F", "bits_to_f", 1, 230;
+    FToBits = 0x45, "F_TO_BITS", "f_to_bits", 1, 0;
+    AsI = 0x46, "AS_I", "as_i", 1, 0;
+    AsU = 0x47, "AS_U", "as_u", 1, 0;
 }
 
 /// One instruction. Arguments name earlier values of the same program.

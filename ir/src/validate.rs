@@ -8,7 +8,7 @@ use alloc::{format, string::String, vec::Vec};
 pub use rule::{Invalid, Rule};
 
 use crate::{
-    judge::{self, Cost, MAX_PROGRAM_PATTERNS},
+    judge::{self, Cost, MAX_PROGRAM_PATTERNS, Sources},
     number::canonical,
     program::{Node, Operand, Program, Source, TensorDecl},
     types::{MAX_RANK, Ty, element_count, shape_text},
@@ -93,7 +93,7 @@ fn node(program: &Program, number: usize) -> Result<Cost, Rule> {
         operand(program, number, i)?;
     }
     code::check(n)?;
-    judge::cost(n)
+    judge::cost(n, &Sources::of(program))
 }
 
 fn operand(program: &Program, number: usize, i: usize) -> Result<(), Rule> {

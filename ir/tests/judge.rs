@@ -4,9 +4,10 @@
 use lockstep_ir::{
     Node, Program, Tensor,
     eval::{self, Operands, Recorder, Unit},
-    judge,
+    judge::{self, DISPUTE_GAS, MAX_UNIT_GAS, Sources},
     program::{BLOCK, level_count},
     sample::{Rng, tensors, valid_program},
+    scalar::{Instr, Op},
     validate,
     validate::{Invalid, Rule},
 };
@@ -208,8 +209,16 @@ fn gas_is_that_of_the_dearest_unit() {
         .parse()
         .unwrap();
     let [cost] = validate(&program).unwrap()[..] else { panic!("one node") };
-    assert_eq!(cost.gas, 256 * (300 + 150 + 900) + 15 * (150 + 150 + 900));
-    assert_eq!(cost, judge::cost(&program.nodes[0]).unwrap());
+    assert_eq!(cost, judge::cost(&program.nodes[0], &Sources::of(&program)).unwrap());
+    assert!((DISPUTE_GAS + 256 * Op::FAdd.gas()..MAX_UNIT_GAS).contains(&cost.gas), "{cost:?}");
+    // The top is judged apart: more work there only makes the node longer.
+    let mut longer = program.nodes[0].clone();
+    longer.finish.push(Instr::op(Op::FSqrt, 1, 0, 0));
+    let more = judge::cost(&longer, &Sources::of(&program)).unwrap();
+    assert!(cost.gas < more.gas && more.gas < cost.gas + 300, "{cost:?}, {more:?}");
+    // A longer proof of the root costs more.
+    let wide = judge::cost(&program.nodes[0], &Sources { state: 65_536, data: 0, nodes: 1 }).unwrap();
+    assert!(wide.gas > cost.gas + 16 * 512, "{wide:?}");
 }
 
 /// Reads the same bits everywhere.

@@ -1,5 +1,5 @@
-//! Copies that make a fold judgeable: one leaf block may read at most 16 chunks (docs/protocol.md, section 2.3), so a long fold
-//! must run along memory.
+//! Copies that make a fold judgeable: one leaf block may read at most 16 chunks, and its witness and terms together have a limit of gas
+//! (docs/protocol.md, section 2.3), so a long fold must run along memory.
 
 use lockstep_ir::{
     build::{BuildError, Index, NodeBuilder, ProgramBuilder, TensorRef, o},
@@ -8,6 +8,10 @@ use lockstep_ir::{
     judge::MAX_CHUNKS,
     program::BLOCK,
 };
+
+/// Up to so many values, the gas of a block's terms leaves room for [`MAX_CHUNKS`]; above, for [`CHUNKS_OF_LONG`].
+const SHORT: u64 = 64;
+const CHUNKS_OF_LONG: u64 = 6;
 
 /// A matrix that a fold reads along dimension `fold` (0: down the columns, strided; 1: along the rows, contiguous).
 pub(crate) struct Matrix<T> {
@@ -23,11 +27,15 @@ impl<T> Matrix<T> {
 }
 
 impl Matrix<&TensorRef> {
+    fn length(&self) -> u64 {
+        u64::from(self.tensor.decl.shape[self.fold])
+    }
+
     /// Most chunks that one leaf block reads; a contiguous run of a block starts anywhere, so it can lie in two.
     fn chunks(&self) -> u64 {
         let decl = &self.tensor.decl;
         let all = (decl.elements().unwrap_or(1) * decl.dtype.size() as u64).div_ceil(CHUNK_BYTES);
-        let block = if self.fold == 0 { u64::from(decl.shape[0]).min(BLOCK) } else { 2 };
+        let block = if self.fold == 0 { self.length().min(BLOCK) } else { 2 };
         all.min(block)
     }
 
@@ -48,7 +56,8 @@ pub(crate) fn judgeable<const N: usize>(
     p: &mut ProgramBuilder,
     operands: [Matrix<&TensorRef>; N],
 ) -> Result<[Matrix<TensorRef>; N], BuildError> {
-    let fits = operands.iter().map(Matrix::chunks).sum::<u64>() <= MAX_CHUNKS;
+    let long = operands.iter().any(|m| m.length() > SHORT);
+    let fits = operands.iter().map(Matrix::chunks).sum::<u64>() <= if long { CHUNKS_OF_LONG } else { MAX_CHUNKS };
     let mut failed = Ok(());
     let copied = operands.map(|m| {
         let as_it_is = Matrix { tensor: m.tensor.clone(), fold: m.fold };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lockstep_commit::{B256, ProgramTree, TensorTree, Tree};
 use lockstep_dispute::layout::BlockList;
 use lockstep_dispute::{Job, MemoryReplay, OutsideRun, Replay, TensorSet, Terms};
-use lockstep_ir::build::{NodeBuilder, ProgramBuilder, TensorRef, gather, k, o};
+use lockstep_ir::build::{NodeBuilder, ProgramBuilder, TensorRef, at, gather, k, o};
 use lockstep_ir::expr::{acc, coord, load, rhs, u};
 use lockstep_ir::{DType, Node, Order, Program, SplitMix64, Tensor, eval};
 
@@ -196,6 +196,7 @@ fn program(shape: &Shape, rng: &mut Rng) -> Program {
     let longest = shape.folds.iter().copied().max().unwrap_or(1);
     let table = p.data(DType::U32, &[longest + 8]);
     let constants = p.data(DType::U32, &[300]);
+    let half = p.data(DType::U32, &[longest / 2 + 8]);
     let places = p.data(DType::I8, &[500]);
     let mut readable: Vec<TensorRef> = states.iter().filter(|s| s.decl.dtype == DType::U32).cloned().collect();
     readable.push(constants.clone());
@@ -211,9 +212,9 @@ fn program(shape: &Shape, rng: &mut Rng) -> Program {
                 .operand(table.at([o(0) + k(0)]))
                 .operand(a.at([o(0)]).fill(7))
                 .operand(b.at([o(0) + k(0)]).fill(3))
-                // Signed places, so that many of them are out of bounds; there the body is left out.
-                .operand(places.at([o(0) + k(0)]).fill(2))
-                .operand(constants.at([gather(3) + 3]).skip())
+                // From a signed place on, and half as long as the fold, so that much is out of bounds; there the body is left out.
+                .operand(places.at([o(0)]).fill(2))
+                .operand(half.at([gather(3) + k(0) + at(-i64::from(fold / 4))]).skip())
                 .operand(a.at([o(0) + 90_000]).fill(5))
                 .fold(
                     &[fold],

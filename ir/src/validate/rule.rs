@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use super::{MAX_OPERANDS, MAX_TENSORS};
 use crate::{
-    judge::{MAX_BODY_GAS, MAX_CHUNKS, MAX_PROGRAM_PATTERNS},
+    judge::{MAX_CHUNKS, MAX_PROGRAM_PATTERNS, MAX_UNIT_GAS},
     program::Source,
     scalar::MAX_INSTRUCTIONS,
     types::Ty,
@@ -206,11 +206,11 @@ pub enum Rule {
         /// Worst case.
         got: u64,
     },
-    /// Not judgeable: a body or combine is too dear.
-    #[error("not judgeable: one application of `{program}` can cost {got} gas, more than {max}; move work into a map", max = MAX_BODY_GAS)]
+    /// Not judgeable: a unit is too dear.
+    #[error("not judgeable: {unit} can cost {got} gas, more than {max}; move work into a map of its own", max = MAX_UNIT_GAS)]
     Gas {
-        /// Which scalar program.
-        program: &'static str,
+        /// Which kind of unit.
+        unit: &'static str,
         /// Worst case.
         got: u64,
     },

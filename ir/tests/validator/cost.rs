@@ -1,13 +1,30 @@
 //! What judging costs, and what validating costs.
 
+use lockstep_ir::judge::MAX_UNIT_GAS;
+
 use super::*;
 
 #[test]
 fn rule_gas() {
-    let dear = "v0 = load 1 v1 = acc v2 = fma v0 v0 v1 v3 = fma v0 v2 v1 v4 = fadd v2 v3";
-    first_node(&[("v0 = load 1 v1 = acc v2 = fadd v0 v1", dear)], &Rule::Gas { program: "body", got: 3_550 });
+    let gas = |changes: &[(&str, &str)]| match changed(changes) {
+        Invalid::Node { node: 0, rule: Rule::Gas { unit, got } } => (unit, got),
+        other => panic!("{other}"),
+    };
+    let dear = "v0 = load 1 v1 = acc v2 = fma v0 v0 v1 v3 = fma v0 v2 v1 v4 = fma v0 v3 v1";
+    let (unit, got) = gas(&[("v0 = load 1 v1 = acc v2 = fadd v0 v1", dear)]);
+    assert!(unit == "a leaf block" && got > MAX_UNIT_GAS, "{unit}: {got}");
     let dear = "v0 = acc v1 = rhs v2 = fma v0 v1 v1 v3 = fma v0 v2 v2 v4 = fma v0 v3 v3";
-    first_node(&[("v0 = acc v1 = rhs v2 = fadd v0 v1", dear)], &Rule::Gas { program: "combine", got: 3_600 });
+    let long = [
+        ("v0 = acc v1 = rhs v2 = fadd v0 v1", dear),
+        ("d0 f32[2,600]\n", "d0 f32[2,65536]\n"),
+        ("d0 f32[2,600] at", "d0 f32[2,65536] at"),
+        ("fold [600]", "fold [65536]"),
+    ];
+    let (unit, got) = gas(&long);
+    assert!(unit == "the top" && got > MAX_UNIT_GAS, "{unit}: {got}");
+    // Of 600 values there are 3 to combine.
+    let text = long[..1].iter().fold(RIGHT.to_owned(), |text, (from, to)| text.replacen(from, to, 1));
+    assert!(validate(&parsed(&text)).is_ok());
 }
 
 #[test]
@@ -60,16 +77,16 @@ fn invalid_patterns() {
 
 #[test]
 fn the_largest_program_is_checked_in_seconds() {
-    // Everything at its limit at once: nodes, operands, instructions.
+    // Nodes and instructions at their limit at once, and as many operands as that leaves gas for.
     let mut p = image_fold(3, 263);
     let mut node = p.nodes[0].clone();
     let operand = node.operands[2].clone();
-    node.operands.resize(16, operand);
+    node.operands.resize(8, operand);
     node.finish.truncate(1);
-    for i in 2..16 {
+    for i in 2..8 {
         node.finish.push(Instr::op(Op::Load, i, 0, 0));
     }
-    node.finish.resize(512, Instr::op(Op::Fma, 0, 1, 2));
+    node.finish.resize(512, Instr::op(Op::FNeg, 0, 0, 0));
     p.nodes = vec![node; 65_536];
     let start = std::time::Instant::now();
     assert_eq!(validate(&p).map(|costs| costs.len()), Ok(65_536));
