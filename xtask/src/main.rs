@@ -16,7 +16,7 @@ const HELP: &str = "\
 cargo xtask test [--all]          every test; --all fails where node is missing instead of saying what is left out
 cargo xtask lint                  rustfmt, clippy, rustdoc, all warnings denied
 cargo xtask bench SUITE [--quick] [--json]
-                                  kernels, market, node, gas: a table, written under docs/benchmarks unless --quick;
+                                  gas, kernels, market, node: a table, written under docs/benchmarks unless --quick;
                                   --json: one record a line instead
 cargo xtask contracts [build|test|check]
                                   artifacts from the Solidity sources, forge tests, staleness

@@ -35,19 +35,23 @@ impl Deployed {
 
     /// Calls it; gives the result or the revert's bytes, and the gas used, calldata included.
     pub(crate) fn call<C: SolCall>(&mut self, call: &C) -> (Result<C::Return, Bytes>, u64) {
+        let (result, gas) = self.raw(call.abi_encode());
+        (result.map(|bytes| C::abi_decode_returns(&bytes).unwrap()), gas)
+    }
+
+    /// The same with any bytes.
+    pub(crate) fn raw(&mut self, data: Vec<u8>) -> (Result<Bytes, Bytes>, u64) {
         let tx = TxEnv::builder()
             .caller(address!("0x00000000000000000000000000000000000ca11e"))
             .call(AT)
-            .data(call.abi_encode().into())
+            .data(data.into())
             .gas_limit(u64::MAX)
             .build()
             .unwrap();
         let result = self.0.transact(tx).unwrap().result;
         let gas = result.tx_gas_used();
         match result {
-            ExecutionResult::Success { output: Output::Call(bytes), .. } => {
-                (Ok(C::abi_decode_returns(&bytes).unwrap()), gas)
-            }
+            ExecutionResult::Success { output: Output::Call(bytes), .. } => (Ok(bytes), gas),
             ExecutionResult::Revert { output, .. } => (Err(output), gas),
             other => panic!("the contract halted: {other:?}"),
         }

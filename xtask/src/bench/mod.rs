@@ -2,13 +2,14 @@
 //!
 //! A suite yields [`Record`]s and nothing else; a new one is a module with a `run` and a line in [`SUITES`].
 
+mod gas;
 mod kernels;
 mod market;
 mod node;
 
 use lockstep_bench::{Record, machine, table};
 
-use crate::{cargo, contracts::workspace_root, write};
+use crate::{contracts::workspace_root, write};
 
 /// Takes the records of a suite, as they come.
 type Sink<'a> = &'a mut dyn FnMut(Record);
@@ -23,17 +24,15 @@ struct Suite {
 }
 
 const SUITES: &[Suite] = &[
+    Suite { name: "gas", title: "Gas of the referee", notes: gas::NOTES, run: gas::run },
     Suite { name: "kernels", title: "Kernels and commitments on the CPU", notes: kernels::NOTES, run: kernels::run },
     Suite { name: "market", title: "The demo in gas and seconds", notes: market::NOTES, run: market::run },
     Suite { name: "node", title: "The rollup node", notes: node::NOTES, run: node::run },
 ];
 
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
-    let names: Vec<&str> = SUITES.iter().map(|s| s.name).chain(["gas"]).collect();
+    let names: Vec<&str> = SUITES.iter().map(|s| s.name).collect();
     let wanted = args.first().map(String::as_str);
-    if wanted == Some("gas") && args.len() == 1 {
-        return gas();
-    }
     let suite = SUITES.iter().find(|s| Some(s.name) == wanted);
     let suite = suite.ok_or_else(|| format!("which suite? There are: {}", names.join(", ")))?;
     if let Some(unknown) = args[1..].iter().find(|f| !["--quick", "--json"].contains(&f.as_str())) {
@@ -61,14 +60,6 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     }
     let path = workspace_root().join(format!("docs/benchmarks/{}.md", suite.name));
     write(&path, format!("{}{table}", head(suite)).as_bytes())
-}
-
-/// Gas does not depend on the machine: the test that keeps docs/benchmarks/gas.md current also writes it.
-fn gas() -> Result<(), String> {
-    cargo(
-        &["test", "--release", "-p", "lockstep-contracts", "--test", "gas", "--", "the_table_is_current"],
-        &[("LOCKSTEP_WRITE", "1")],
-    )
 }
 
 fn head(suite: &Suite) -> String {
