@@ -76,14 +76,16 @@ fn tamper(data: &mut Vec<u8>, rng: &mut Rng) -> &'static str {
             let other = start + rng.below(((data.len() - start) / 32) as u64) as usize * 32;
             let (a, b) = (aligned.min(other), aligned.max(other));
             let (left, right) = data.split_at_mut(b);
-            left.get_mut(a..a + 32).map(|left| left.swap_with_slice(&mut right[..32]));
+            if a < b {
+                left[a..a + 32].swap_with_slice(&mut right[..32]);
+            }
             "two words exchanged"
         }
     }
 }
 
 /// Tampers with what the witness says; says how.
-fn alter(witness: &mut Vec<OperandWitness>, rng: &mut Rng) -> &'static str {
+fn alter(witness: &mut [OperandWitness], rng: &mut Rng) -> &'static str {
     let used: Vec<usize> = (0..witness.len()).filter(|&i| !witness[i].chunks.is_empty()).collect();
     let Some(&i) = used.get(rng.below(used.len().max(1) as u64) as usize) else { return "nothing" };
     let hash = B256::repeat_byte(rng.bits() as u8);
