@@ -101,7 +101,7 @@ fn program(rng: &mut Rng, c: &Case) -> Option<Program> {
     p.keep(&s);
     match p.build() {
         Ok(program) => Some(program),
-        Err(BuildError::Invalid(Invalid::Node { rule: Rule::Chunks { .. }, .. })) => None,
+        Err(BuildError::Invalid(Invalid::Node { rule: Rule::Chunks { .. } | Rule::Gas { .. }, .. })) => None,
         Err(e) => panic!("{e}"),
     }
 }
