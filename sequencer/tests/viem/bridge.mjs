@@ -48,6 +48,18 @@ const confirmed = async (client, hash) => {
   return receipt
 }
 
+// What `ask` answers, once it does not fail any more.
+const eventually = async (ask) => {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await ask()
+    } catch (error) {
+      if (tries === 450) throw error
+      await new Promise((wake) => setTimeout(wake, pollingInterval))
+    }
+  }
+}
+
 const friend = '0x00000000000000000000000000000000000000f1'
 const deposit = await l2.buildDepositTransaction({ account, mint: parseEther('1'), to: friend })
 const deposited = await confirmed(l1, await l1Wallet.depositTransaction(deposit))
@@ -77,18 +89,18 @@ console.log('logged')
 const target = '0x00000000000000000000000000000000000000f2'
 const request = await l1.buildInitiateWithdrawal({ to: target, value: 777n })
 const receipt = await confirmed(l2, await l2Wallet.initiateWithdrawal(request))
+// `waitToProve` asks for the newest output at once, and the oracle reverts while there is none.
+await eventually(() => l1.getL2Output({ targetChain: l2Chain, l2BlockNumber: receipt.blockNumber }))
 const { output, withdrawal } = await l1.waitToProve({ receipt, targetChain: l2Chain, pollingInterval })
 const proof = await l2.buildProveWithdrawal({ account, output, withdrawal })
 await confirmed(l1, await l1Wallet.proveWithdrawal(proof))
 console.log('proven')
 await l1.waitToFinalize({ targetChain: l2Chain, withdrawalHash: withdrawal.withdrawalHash })
 // L1's clock is that of its newest block.
-for (let tries = 0; ; tries++) {
+await eventually(async () => {
   const status = await l1.getWithdrawalStatus({ receipt, targetChain: l2Chain })
-  if (status === 'ready-to-finalize') break
-  assert(tries < 200, `the withdrawal stays ${status}`)
-  await new Promise((wake) => setTimeout(wake, pollingInterval))
-}
+  assert(status === 'ready-to-finalize', `the withdrawal stays ${status}`)
+})
 await confirmed(l1, await l1Wallet.finalizeWithdrawal({ targetChain: l2Chain, withdrawal }))
 assert(await l1.getBalance({ address: target }) === 777n, 'the withdrawal has another value')
 assert(await l1.getWithdrawalStatus({ receipt, targetChain: l2Chain }) === 'finalized', 'it is not final')
