@@ -190,6 +190,7 @@ contract VerifierDraw is IVerifierDraw {
             keccak256(abi.encode(block.chainid, r.jobId, r.attempt, r.milestone, msg.sender, root, salt));
         if (given != s.commitment) revert WrongReveal(s.commitment, given);
         (s.status, s.root) = (SeatStatus.Revealed, root);
+        if (root != d.claimRoot && root != UNAVAILABLE) ++d.dissenters;
         emit Revealed(key, seat, msg.sender, root, root == d.claimRoot);
     }
 
@@ -199,6 +200,7 @@ contract VerifierDraw is IVerifierDraw {
         if (s.root == d.claimRoot || s.root == UNAVAILABLE) revert NothingToConcede(s.root);
         if (_isOver(d)) revert TooLate(uint64(block.timestamp));
         s.status = SeatStatus.Conceded;
+        --d.dissenters;
         uint256 penaltyWei = uint256(d.lockWei) * _values(d).concedeBps / BPS;
         emit Conceded(key, seat, msg.sender, penaltyWei);
         _slash(msg.sender, penaltyWei);
@@ -232,13 +234,13 @@ contract VerifierDraw is IVerifierDraw {
         _checkMarket();
         Draw storage d = _draws[key];
         d.outcome = Outcome.Convicted;
-        return _dissenters(key, d);
+        return d.dissenters;
     }
 
     function reward(bytes32 key, uint256 amountWei) external {
         _checkMarket();
         Draw storage d = _draws[key];
-        uint256 dissenters = _dissenters(key, d);
+        uint256 dissenters = d.dissenters;
         d.rewardWei = uint128(amountWei / dissenters);
         stakes.credit(treasury, amountWei - d.rewardWei * dissenters);
     }
@@ -301,15 +303,6 @@ contract VerifierDraw is IVerifierDraw {
 
     function seats(bytes32 key) external view returns (Seat[] memory) {
         return _seats[key];
-    }
-
-    function _dissenters(bytes32 key, Draw storage d) private view returns (uint256 count) {
-        Seat[] storage all = _seats[key];
-        for (uint256 i = 0; i < all.length; ++i) {
-            Seat storage s = all[i];
-            bool other = s.root != d.claimRoot && s.root != UNAVAILABLE;
-            if (s.status == SeatStatus.Revealed && other) ++count;
-        }
     }
 
     function _allCommitted(bytes32 key, Draw storage d) private view returns (bool) {

@@ -41,10 +41,13 @@ pub(crate) struct Chain {
     pub(crate) market: Address,
     pub(crate) docket: Address,
     pub(crate) disputes: Address,
+    pub(crate) draw: Address,
     /// Time of the next block.
     pub(crate) now_s: u64,
     /// Gas of the dearest transaction so far.
     pub(crate) most_gas: u64,
+    /// Gas that the last transaction had to have: refunds come after.
+    pub(crate) last_gas: u64,
     /// Gas of all transactions so far.
     pub(crate) all_gas: u64,
 }
@@ -57,7 +60,7 @@ impl Chain {
         cfg.tx_gas_limit_cap = Some(BLOCK_GAS);
         let context = Context::mainnet().with_db(CacheDB::new(EmptyDB::default())).with_cfg(cfg);
         let evm = context.modify_block_chained(|block| block.gas_limit = BLOCK_GAS).build_mainnet();
-        let [token, referee, stakes, market, docket, disputes] = [Address::ZERO; 6];
+        let [token, referee, stakes, market, docket, disputes, draw] = [Address::ZERO; 7];
         let now_s = 1_800_000_000;
         let deployer_nonce = 0;
         let mut chain = Self {
@@ -69,8 +72,10 @@ impl Chain {
             market,
             docket,
             disputes,
+            draw,
             now_s,
             most_gas: 0,
+            last_gas: 0,
             all_gas: 0,
         };
         chain.deploy();
@@ -89,17 +94,27 @@ impl Chain {
             assert_eq!(self.create(code.to_vec()), address, "{name}");
         }
         (self.stakes, self.market) = (planned.stakes, planned.market);
-        (self.docket, self.disputes) = (planned.docket, planned.disputes);
+        (self.docket, self.disputes, self.draw) = (planned.docket, planned.disputes, planned.draw);
         for party in [REQUESTER, SOLVER, CHALLENGER] {
-            let value = U256::from(SUPPLY_WEI / 10);
-            self.send(DEPLOYER, self.token, &DevToken::transferCall { to: party, value }).unwrap();
-            let spender = self.stakes;
-            self.send(party, self.token, &DevToken::approveCall { spender, value: U256::MAX }).unwrap();
+            self.fund(party, SUPPLY_WEI / 10);
         }
         let stakes = self.stakes;
         let amount = SUPPLY_WEI / 20;
         self.send(SOLVER, stakes, &Stakes::depositCall { amountWei: amount }).unwrap();
         self.send(SOLVER, stakes, &Stakes::registerSolverCall { hardwareClass: 0, registered: true }).unwrap();
+    }
+
+    /// Gives somebody tokens, which `Stakes` may take.
+    pub(crate) fn fund(&mut self, party: Address, wei: u128) {
+        let value = U256::from(wei);
+        self.send(DEPLOYER, self.token, &DevToken::transferCall { to: party, value }).unwrap();
+        let spender = self.stakes;
+        self.send(party, self.token, &DevToken::approveCall { spender, value: U256::MAX }).unwrap();
+    }
+
+    /// Goes this many blocks on.
+    pub(crate) fn roll(&mut self, blocks: u64) {
+        self.evm.ctx.block.number += U256::from(blocks);
     }
 
     fn create(&mut self, code: Vec<u8>) -> Address {
@@ -116,6 +131,7 @@ impl Chain {
         self.deployer_nonce += u64::from(from == DEPLOYER);
         self.most_gas = self.most_gas.max(result.tx_gas_used());
         self.all_gas += result.tx_gas_used();
+        self.last_gas = result.gas().total_gas_spent();
         result
     }
 
@@ -140,6 +156,7 @@ impl Chain {
     pub(crate) fn view<C: SolCall>(&mut self, to: Address, call: &C) -> C::Return {
         self.evm.ctx.block.timestamp = U256::from(self.now_s);
         let result = self.evm.transact(transaction(ARBITER, TxKind::Call(to), call.abi_encode())).unwrap().result;
+        self.last_gas = result.gas().total_gas_spent();
         let ExecutionResult::Success { output: Output::Call(bytes), .. } = result else {
             panic!("{} failed: {result:?}", C::SIGNATURE);
         };

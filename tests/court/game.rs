@@ -20,6 +20,8 @@ pub(crate) struct Game<'a> {
     /// The last state before the game ended.
     pub(crate) judged: Option<State>,
     pub(crate) logs: Vec<Log>,
+    /// Gas that the last move had to have.
+    pub(crate) last_gas: u64,
     /// Kept from the moves; must equal what the logs give.
     by_moves: Posted,
     hashes: &'a ProgramTree,
@@ -35,7 +37,7 @@ impl<'a> Game<'a> {
         let state = State::open(&claimed.terms, first, PER_CHECKPOINT, before, after, chain.now_s);
         assert_eq!(chain.standing(id).state, state, "a dispute that was just opened");
         let (terms, hashes) = (&claimed.terms, &work.hashes);
-        Self { id, terms, state, judged: None, logs, by_moves: Posted::default(), hashes }
+        Self { id, terms, state, judged: None, logs, last_gas: 0, by_moves: Posted::default(), hashes }
     }
 
     /// What the defender posted, as parties read it.
@@ -67,6 +69,7 @@ impl<'a> Game<'a> {
         let what = moves::describe(mv);
         match (chain.send_raw(by, chain.disputes, call.calldata), model) {
             (Ok(logs), Ok(next)) => {
+                self.last_gas = chain.last_gas;
                 self.logs.extend(logs);
                 self.by_moves.record(self.state.phase, mv);
                 let after = chain.standing(self.id);

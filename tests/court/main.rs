@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test: what cannot be unwrapped must fail it")]
 
 mod accuser;
+mod assigned;
 mod blocks;
 mod chain;
 mod game;

@@ -94,20 +94,32 @@ impl Claimed {
         Self::of(chain, work, spec, roots)
     }
 
+    /// Posts and takes a job with so many assigned verifiers; `roots` are still to be claimed.
+    pub(crate) fn assigned(chain: &mut Chain, work: &Work, roots: Vec<B256>, verifiers: u8) -> Self {
+        let fee = PRICE_WEI / 1_000;
+        let spec = JobSpec { verifiers, verifierFeeWei: fee, verifyS: 3_600, ..spec(work, chain.referee) };
+        Self::taken(chain, work, spec, roots)
+    }
+
     fn of(chain: &mut Chain, work: &Work, spec: JobSpec, roots: Vec<B256>) -> Self {
+        let claimed = Self::taken(chain, work, spec, roots);
+        let claim = JobMarket::claimCall {
+            jobId: U256::from(claimed.job_id),
+            spec: claimed.spec.clone(),
+            milestone: 0,
+            stateRoots: claimed.roots.clone(),
+            uri: String::new(),
+        };
+        chain.send(SOLVER, chain.market, &claim).unwrap();
+        claimed
+    }
+
+    fn taken(chain: &mut Chain, work: &Work, spec: JobSpec, roots: Vec<B256>) -> Self {
         let market = chain.market;
         chain.send(REQUESTER, market, &JobMarket::postCall { spec: spec.clone() }).unwrap();
         let id = chain.view(market, &JobMarket::jobCountCall {});
         let take = JobMarket::takeCall { jobId: id, spec: spec.clone(), minPriceWei: PRICE_WEI };
         chain.send(SOLVER, market, &take).unwrap();
-        let claim = JobMarket::claimCall {
-            jobId: id,
-            spec: spec.clone(),
-            milestone: 0,
-            stateRoots: roots.clone(),
-            uri: String::new(),
-        };
-        chain.send(SOLVER, market, &claim).unwrap();
         let header = work.hashes.header().clone();
         let terms = Terms { header, data_root: work.data_root, clock_s: CLOCK_S, grace_s: GRACE_S };
         let claim_root = Tree::new(roots.clone()).root();

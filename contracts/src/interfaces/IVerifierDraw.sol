@@ -35,6 +35,8 @@ struct Draw {
     bytes32 claimRoot;
     uint64 revealEndS;
     Outcome outcome;
+    /// Verifiers that revealed another root and stand by it.
+    uint8 dissenters;
     uint128 lockWei;
     /// What each verifier that stood by another root has, once the claim is convicted.
     uint128 rewardWei;
