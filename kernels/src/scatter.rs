@@ -124,18 +124,22 @@ impl Scatter {
         let mut positions = vec![0; self.length as usize];
         affine(&self.k_sizes, &self.value_k, 0, 0, &mut positions);
         let values = operands[self.value].as_chunks::<4>().0;
-        let sum = Sum { scatter: self, columns: &columns, positions: &positions, values };
+        let side_by_side = columns.windows(2).all(|w| w[1] - w[0] == 1);
+        let sum = Sum { scatter: self, columns: &columns, side_by_side, positions: &positions, values };
         split.run(out, split.units as usize * row_bytes, || {
             let (mut worker, hits, sum) = (Worker::new(node, isa, operands), &hits, &sum);
             let mut acc = vec![0; self.columns];
-            let empty = sum.fold(&[]);
+            let mut sums = [vec![0.0; self.columns], vec![0.0; self.columns]];
+            sum.fold(&[], &mut sums);
+            let empty = sums[0][0].to_bits();
             move |piece, out: &mut [u8]| {
                 for (row, out) in (piece * split.units..).zip(out.chunks_mut(row_bytes)) {
                     let here = of_row(hits, row);
                     if here.is_empty() {
-                        acc.fill(empty[0].to_bits());
+                        acc.fill(empty);
                     } else {
-                        acc.iter_mut().zip(sum.fold(here)).for_each(|(a, x)| *a = x.to_bits());
+                        sum.fold(here, &mut sums);
+                        acc.iter_mut().zip(&sums[0]).for_each(|(a, x)| *a = x.to_bits());
                     }
                     finish(&mut worker, row * self.columns as u64, &acc, out, node.out.size());
                 }
@@ -176,35 +180,33 @@ fn finish(worker: &mut Worker<'_>, first: u64, acc: &[u32], out: &mut [u8], size
 struct Sum<'a> {
     scatter: &'a Scatter,
     columns: &'a [i64],
+    /// The values of one position are neighbours.
+    side_by_side: bool,
     positions: &'a [i64],
     values: &'a [[u8; 4]],
 }
 
 impl Sum<'_> {
-    /// The fold of a row with these hits, for every column.
-    fn fold(&self, hits: &[(u32, u32)]) -> Vec<f32> {
-        let init = self.scatter.init;
-        let mut total = Vec::new();
-        let (mut block, mut rest) = (vec![init; self.columns.len()], hits);
+    /// Leaves the fold of a row with these hits, for every column, in `total`; a leaf block's is in `block` meanwhile.
+    fn fold(&self, hits: &[(u32, u32)], [total, block]: &mut [Vec<f32>; 2]) {
+        let mut rest = hits;
         for b in 0..self.scatter.length.div_ceil(BLOCK) {
             let here = rest.partition_point(|h| u64::from(h.1) < (b + 1) * BLOCK);
             let (now, later) = rest.split_at(here);
             rest = later;
-            block.fill(init);
-            now.iter().for_each(|h| self.add(self.positions[h.1 as usize], &mut block));
+            block.fill(self.scatter.init);
+            now.iter().for_each(|h| self.add(self.positions[h.1 as usize], block));
             if b == 0 {
-                total.clone_from(&block);
+                total.copy_from_slice(block);
             } else {
-                total.iter_mut().zip(&block).for_each(|(t, &x)| *t += x);
+                total.iter_mut().zip(&*block).for_each(|(t, &x)| *t += x);
             }
         }
-        total
     }
 
     fn add(&self, position: i64, acc: &mut [f32]) {
-        let one = self.columns.windows(2).all(|w| w[1] - w[0] == 1);
-        let start = (self.columns[0] + position) as usize;
-        if one {
+        if self.side_by_side {
+            let start = (self.columns[0] + position) as usize;
             let row = &self.values[start..][..acc.len()];
             acc.iter_mut().zip(row).for_each(|(a, &x)| *a += f32::from_le_bytes(x));
         } else {

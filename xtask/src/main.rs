@@ -65,16 +65,19 @@ pub(crate) fn cargo(args: &[&str], env: &[(&str, &str)]) -> Result<(), String> {
 fn test(args: &[String]) -> Result<(), String> {
     let all = args.iter().any(|a| a == "--all");
     cargo(&["test", "--release", "--workspace"], &[])?;
-    if Command::new("npm").arg("--version").output().is_ok() {
+    let missing = ["npm", "jq"].into_iter().find(|tool| Command::new(tool).arg("--version").output().is_err());
+    let Some(tool) = missing else {
         contracts::run(&["check".into()])?;
         op_contracts::run(&["check".into()])?;
         contracts::run(&["test".into()])?;
         return with_others();
-    }
-    let words = "npm is not installed: forge's own tests, those with anvil and cast, and the rebuild of the artifacts are left out \
-                 (the Rust tests did run the checked-in contracts and compared their sources' hashes)";
+    };
+    let words = format!(
+        "{tool} is not installed: forge's own tests, those with anvil, cast and viem, and the rebuild of the artifacts are left out \
+         (the Rust tests did run the checked-in contracts and compared their sources' hashes)"
+    );
     if all {
-        return Err(words.into());
+        return Err(words);
     }
     println!("{words}");
     Ok(())
