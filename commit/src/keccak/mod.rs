@@ -1,8 +1,10 @@
 //! The one hash function, in the shapes the rest of the crate needs it.
 //!
 //! Everything above hashes in batches (all chunks of a buffer, all pairs of a level), so that several messages lie side by side in
-//! vector registers: four with AVX2, eight with AVX-512. Every path gives the same digests.
+//! vector registers: twice four with AVX2, eight with AVX-512. Every path gives the same digests.
 
+#[cfg(target_arch = "x86_64")]
+mod interleaved;
 mod permutation;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -120,38 +122,56 @@ fn joined(pair: &[B256; 2]) -> &[u8; 64] {
 
 /// Hashes messages that are whole, as many at a time as the path takes; a last group repeats its first message to be full.
 fn batch<'a, const BYTES: usize>(isa: Isa, mut messages: impl Iterator<Item = &'a [u8; BYTES]>, digests: &mut [B256]) {
-    let lanes = match isa {
-        Isa::Portable => 1,
-        Isa::Avx2 => 4,
-        Isa::Avx512 => 8,
-    };
-    for slots in digests.chunks_mut(lanes) {
-        let Some(first) = messages.next() else { return };
-        let mut group = [first; MOST_LANES];
-        group[1..slots.len()].iter_mut().zip(&mut messages).for_each(|(slot, message)| *slot = message);
+    let most = if isa == Isa::Portable { 1 } else { MOST_LANES };
+    let Some(mut group) = group_of(&mut messages, most) else { return };
+    for slots in digests.chunks_mut(most) {
+        let next = group_of(&mut messages, most).unwrap_or(group);
+        let lanes = lanes(isa, slots.len());
         if slots.len() == lanes {
-            side_by_side(isa, &group[..lanes], slots);
-        } else if slots.len() == 1 {
-            permutation::hash::<u64, BYTES>(&group[..1], slots);
+            side_by_side(isa, &group[..lanes], &next[..lanes], slots);
         } else {
             let mut padded = [B256::ZERO; MOST_LANES];
-            side_by_side(isa, &group[..lanes], &mut padded[..lanes]);
+            side_by_side(isa, &group[..lanes], &next[..lanes], &mut padded[..lanes]);
             slots.copy_from_slice(&padded[..slots.len()]);
         }
+        group = next;
     }
 }
 
-/// Hashes as many messages as the path takes at once.
-#[allow(unsafe_code, reason = "calls what needs instructions that were found to be there")]
-fn side_by_side<const BYTES: usize>(isa: Isa, messages: &[&[u8; BYTES]], digests: &mut [B256]) {
+/// The next `most` messages, or as many as there are and the first of them again and again; nothing if there is none.
+fn group_of<'a, const BYTES: usize>(
+    messages: &mut impl Iterator<Item = &'a [u8; BYTES]>,
+    most: usize,
+) -> Option<[&'a [u8; BYTES]; MOST_LANES]> {
+    let mut group = [messages.next()?; MOST_LANES];
+    group[1..most].iter_mut().zip(messages).for_each(|(slot, message)| *slot = message);
+    Some(group)
+}
+
+/// The fewest messages side by side that a path can hash at once and that are `count` or more.
+fn lanes(isa: Isa, count: usize) -> usize {
     match isa {
-        Isa::Portable => permutation::hash::<u64, BYTES>(messages, digests),
+        _ if count == 1 => 1,
+        Isa::Portable => 1,
+        Isa::Avx2 if count <= 4 => 4,
+        Isa::Avx2 | Isa::Avx512 => MOST_LANES,
+    }
+}
+
+/// Hashes as many messages at once as [`lanes`] says, while what is `next` is fetched.
+#[allow(unsafe_code, reason = "calls what needs instructions that were found to be there")]
+fn side_by_side<const BYTES: usize>(isa: Isa, messages: &[&[u8; BYTES]], next: &[&[u8; BYTES]], digests: &mut [B256]) {
+    match (isa, messages.len()) {
+        (_, 1) | (Isa::Portable, _) => permutation::hash::<u64, 1, BYTES>(messages, next, digests),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: callers only pass an `Isa` that is available.
-        Isa::Avx2 => unsafe { x86::four(messages, digests) },
+        (Isa::Avx2, 4) => unsafe { x86::fours::<1, BYTES>(messages, next, digests) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Isa::Avx512 => unsafe { x86::eight(messages, digests) },
+        (Isa::Avx2, _) => unsafe { x86::fours::<2, BYTES>(messages, next, digests) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        (Isa::Avx512, _) => unsafe { x86::eight(messages, next, digests) },
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("only available on x86-64"),
     }

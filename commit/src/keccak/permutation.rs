@@ -20,11 +20,20 @@ pub(super) trait Lanes: Copy {
     fn word<const BYTES: usize>(messages: &[&[u8; BYTES]], at: usize) -> Self;
     /// Words `at` to `at + 3` of every message.
     fn four_words<const BYTES: usize>(messages: &[&[u8; BYTES]], at: usize) -> [Self; 4];
+    /// Keccak-f[1600] on the states of several groups of messages.
+    #[inline(always)]
+    fn permute<const GROUPS: usize>(states: &mut [[Self; 25]; GROUPS]) {
+        for state in states {
+            permute(state);
+        }
+    }
+    /// Has the processor load the line of this byte while it does other things.
+    fn fetch(byte: &u8);
     /// The digests whose words are `words`.
     fn store(words: [Self; 4], digests: &mut [B256]);
 }
 
-const ROUND_CONSTANTS: [u64; 24] = [
+pub(super) const ROUND_CONSTANTS: [u64; 24] = [
     0x0000_0000_0000_0001,
     0x0000_0000_0000_8082,
     0x8000_0000_0000_808a,
@@ -96,7 +105,7 @@ fn round<V: Lanes>(from: &[V; 25], to: &mut [V; 25], parity: &mut [V; 5], consta
 
 /// Keccak-f[1600] on every message's state.
 #[inline(always)]
-fn permute<V: Lanes>(state: &mut [V; 25]) {
+pub(super) fn permute<V: Lanes>(state: &mut [V; 25]) {
     let mut parity = [state[0], state[1], state[2], state[3], state[4]];
     for y in 1..5 {
         for x in 0..5 {
@@ -110,29 +119,45 @@ fn permute<V: Lanes>(state: &mut [V; 25]) {
     }
 }
 
-/// keccak256 of `V::COUNT` messages of `BYTES` bytes, a multiple of 8.
+/// keccak256 of `GROUPS` times `V::COUNT` messages of `BYTES` bytes, a multiple of 8. What is `next` is fetched meanwhile: a chunk is too
+/// short for the processor to see a stream in it.
 #[inline(always)]
-pub(super) fn hash<V: Lanes, const BYTES: usize>(messages: &[&[u8; BYTES]], digests: &mut [B256]) {
+pub(super) fn hash<V: Lanes, const GROUPS: usize, const BYTES: usize>(
+    messages: &[&[u8; BYTES]],
+    next: &[&[u8; BYTES]],
+    digests: &mut [B256],
+) {
     const { assert!(BYTES.is_multiple_of(8)) };
-    assert!(messages.len() == V::COUNT && digests.len() == V::COUNT);
+    assert!(messages.len() == GROUPS * V::COUNT && digests.len() == messages.len());
     let words = BYTES / 8;
-    let mut state = [V::splat(0); 25];
+    let mut states = [[V::splat(0); 25]; GROUPS];
     let mut at = 0;
     loop {
         let taken = (words - at).min(RATE);
-        absorb(&mut state, messages, at, taken);
+        for (state, messages) in states.iter_mut().zip(messages.chunks_exact(V::COUNT)) {
+            absorb(state, messages, at, taken);
+        }
+        for message in next {
+            for word in (at..at + taken).step_by(8) {
+                V::fetch(&message[8 * word]);
+            }
+        }
         at += taken;
         if taken < RATE {
-            // One byte ends the message, the last bit of the block ends the padding.
-            state[taken] = state[taken].xor(V::splat(1));
-            state[RATE - 1] = state[RATE - 1].xor(V::splat(1 << 63));
+            for state in &mut states {
+                // One byte ends the message, the last bit of the block ends the padding.
+                state[taken] = state[taken].xor(V::splat(1));
+                state[RATE - 1] = state[RATE - 1].xor(V::splat(1 << 63));
+            }
         }
-        permute(&mut state);
+        V::permute(&mut states);
         if taken < RATE {
             break;
         }
     }
-    V::store([state[0], state[1], state[2], state[3]], digests);
+    for (state, digests) in states.iter().zip(digests.chunks_exact_mut(V::COUNT)) {
+        V::store([state[0], state[1], state[2], state[3]], digests);
+    }
 }
 
 #[inline(always)]
@@ -190,6 +215,9 @@ impl Lanes for u64 {
         let m = messages[0];
         [word(m, at), word(m, at + 1), word(m, at + 2), word(m, at + 3)]
     }
+
+    #[inline(always)]
+    fn fetch(_: &u8) {}
 
     #[inline(always)]
     fn store(words: [Self; 4], digests: &mut [B256]) {

@@ -3,23 +3,31 @@
 
 use std::arch::x86_64::*;
 
-use super::permutation::{Lanes, hash, word};
+use super::{
+    interleaved,
+    permutation::{Lanes, hash, permute, word},
+};
 use crate::B256;
 
-/// keccak256 of four messages.
+/// keccak256 of `4 · GROUPS` messages, while what is `next` is fetched.
 #[target_feature(enable = "avx2")]
-pub(super) fn four<const BYTES: usize>(messages: &[&[u8; BYTES]], digests: &mut [B256]) {
-    hash::<Four, BYTES>(messages, digests);
+pub(super) fn fours<const GROUPS: usize, const BYTES: usize>(
+    messages: &[&[u8; BYTES]],
+    next: &[&[u8; BYTES]],
+    digests: &mut [B256],
+) {
+    hash::<Four, GROUPS, BYTES>(messages, next, digests);
 }
 
-/// keccak256 of eight messages.
+/// keccak256 of eight messages, while what is `next` is fetched.
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) fn eight<const BYTES: usize>(messages: &[&[u8; BYTES]], digests: &mut [B256]) {
-    hash::<Eight, BYTES>(messages, digests);
+pub(super) fn eight<const BYTES: usize>(messages: &[&[u8; BYTES]], next: &[&[u8; BYTES]], digests: &mut [B256]) {
+    hash::<Eight, 1, BYTES>(messages, next, digests);
 }
 
-/// Only [`four`] makes one, so AVX2 is there wherever one is.
+/// Only [`fours`] makes one, so AVX2 is there wherever one is.
 #[derive(Clone, Copy)]
+#[repr(transparent)]
 struct Four(__m256i);
 
 /// Only [`eight`] makes one, so AVX-512 is there wherever one is.
@@ -30,6 +38,12 @@ struct Eight(__m512i);
 #[inline(always)]
 fn start<const BYTES: usize>(message: &[u8; BYTES], at: usize) -> *const __m256i {
     message[8 * at..8 * at + 32].as_ptr().cast()
+}
+
+#[inline(always)]
+fn fetch(byte: &u8) {
+    // SAFETY: every x86-64 has this instruction, and it changes nothing.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(byte).cast()) };
 }
 
 impl Lanes for Four {
@@ -87,6 +101,23 @@ impl Lanes for Four {
         };
         let [a, b, c, d] = transposed(rows);
         [Self(a), Self(b), Self(c), Self(d)]
+    }
+
+    #[inline(always)]
+    fn permute<const GROUPS: usize>(states: &mut [[Self; 25]; GROUPS]) {
+        let (pairs, rest) = states.as_chunks_mut::<2>();
+        for pair in pairs {
+            // SAFETY: see `Four`, which is a transparent wrapper.
+            unsafe { interleaved::permute(&mut *std::ptr::from_mut(pair).cast()) };
+        }
+        for state in rest {
+            permute(state);
+        }
+    }
+
+    #[inline(always)]
+    fn fetch(byte: &u8) {
+        fetch(byte);
     }
 
     #[inline(always)]
@@ -170,6 +201,11 @@ impl Lanes for Eight {
         };
         let [a, b, c, d] = transposed_halves([row(0), row(1), row(2), row(3)]);
         [Self(a), Self(b), Self(c), Self(d)]
+    }
+
+    #[inline(always)]
+    fn fetch(byte: &u8) {
+        fetch(byte);
     }
 
     #[inline(always)]
