@@ -36,6 +36,8 @@ pub(crate) const MAGIC: &str = "lockstep vectors 1";
 
 const FLOATS: [u32; 10] =
     [0, 0x8000_0000, 1, 0x007f_ffff, 0x0080_0000, 0x3f80_0000, 0xbf80_0001, 0x7f7f_ffff, 0x7f80_0000, 0x7fc0_0000];
+/// π/4 and its lower neighbour, π/2, the number nearest to a multiple of π/2, and one just below a multiple.
+const ANGLES: [u32; 5] = [0x3f49_0fdb, 0x3f49_0fda, 0x3fc9_0fdb, 0x6f79_be45, 0x7ebd_cda0];
 const INTEGERS: [u32; 8] = [0, 1, 2, 31, 32, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
 
 #[allow(dead_code, reason = "the test takes the text alone")]
@@ -128,11 +130,13 @@ fn functions(out: &mut String) {
     let mut rng = Rng::new(3);
     for &(name, function) in func::UNARY {
         let e = function(&load(0));
-        for i in 0..60 {
-            let x = FLOATS.get(i).copied().unwrap_or_else(|| match i % 3 {
+        let random: Vec<u32> = (FLOATS.len()..60)
+            .map(|i| match i % 3 {
                 0 => rng.float(),
                 _ => ((rng.below(1 << 20) as f32 - 524_288.0) / 2f32.powi(rng.below(20) as i32)).to_bits(),
-            });
+            })
+            .collect();
+        for x in FLOATS.into_iter().chain(random).chain(ANGLES) {
             _ = writeln!(out, "function {name} {x:08x} = {:08x}", evaluate(&e, x));
         }
     }

@@ -53,11 +53,12 @@ fn reduce(x: &Expr) -> (Expr, Expr) {
     let carry = middle.lt(&low);
     let top = m.mul(&w0) + m.mulhi(&w1) + carry;
     let (high, low) = (top.shl(&u(2)).or(&middle.shr(&u(30))), middle.shl(&u(2)));
-    // To the nearest quarter turn: the fraction becomes signed.
-    let quadrant = top.shr(&u(30)) + high.shr(&u(31));
-    // 24 and 32 bits of it as floats, times π/2, which is a sum of two floats.
-    let a = high.and(&u(0xffff_ff00)).to_i32().to_f32();
-    let b = high.shl(&u(24)).or(&low.shr(&u(8))).to_f32();
+    // To the nearest quarter turn: the fraction becomes signed. Its upper 24 bits are rounded to the nearest, so that the 32 below
+    // are signed too and never cancel against them; the quadrant is rounded with them.
+    let quadrant = (&top + &u(0x2000_0020)).shr(&u(30));
+    // Both as floats, times π/2, which is a sum of two floats.
+    let a = (&high + &u(0x80)).and(&u(0xffff_ff00)).to_i32().to_f32();
+    let b = high.shl(&u(24)).or(&low.shr(&u(8))).to_i32().to_f32();
     let tail = a.fma(&f(-1.017_735_1e-17), &(&b * &f(-6.066_173_7e-25)));
     let r = a.fma(&f(3.657_295_3e-10), &b.fma(&f(2.179_917_9e-17), &tail));
     let small = magnitude.lt(&f(core::f32::consts::FRAC_PI_4));
