@@ -25,6 +25,13 @@ pub enum Clock {
 }
 
 impl Clock {
+    /// Seconds on this clock that so many runs take.
+    pub fn time(self, times: u32, run: &mut dyn FnMut()) -> f64 {
+        let start = self.now();
+        (0..times).for_each(|_| run());
+        self.now() - start
+    }
+
     fn now(self) -> f64 {
         #[cfg(target_os = "linux")]
         if self == Self::Thread {
@@ -80,13 +87,23 @@ const MIN_ROUNDS: usize = 5;
 
 /// Runs the contenders in turns until `budget` is spent, each round beginning with another one.
 pub fn interleaved(clock: Clock, contenders: &mut [&mut dyn FnMut()], budget: Duration) -> Samples {
+    let mut timed: Vec<Timed<'_>> = Vec::new();
+    for run in contenders {
+        timed.push(Box::new(move |times| clock.time(times, *run)));
+    }
+    self_timed(&mut timed, budget)
+}
+
+/// Runs as many times as it is told and says how many seconds that took.
+pub type Timed<'a> = Box<dyn FnMut(u32) -> f64 + 'a>;
+
+/// As [`interleaved`], of contenders that time themselves: one may be another process.
+pub fn self_timed(contenders: &mut [Timed<'_>], budget: Duration) -> Samples {
     let repeats: Vec<u32> = contenders
         .iter_mut()
         .map(|run| {
-            run();
-            let start = Instant::now();
-            run();
-            (SHORTEST_S / start.elapsed().as_secs_f64().max(1e-9)).ceil().clamp(1.0, 1e6) as u32
+            run(1);
+            (SHORTEST_S / run(1).max(1e-9)).ceil().clamp(1.0, 1e6) as u32
         })
         .collect();
     let mut seconds = vec![Vec::new(); contenders.len()];
@@ -95,11 +112,7 @@ pub fn interleaved(clock: Clock, contenders: &mut [&mut dyn FnMut()], budget: Du
     while round < MIN_ROUNDS || start.elapsed() < budget {
         for turn in 0..contenders.len() {
             let i = (turn + round) % contenders.len();
-            let start = clock.now();
-            for _ in 0..repeats[i] {
-                contenders[i]();
-            }
-            seconds[i].push((clock.now() - start) / f64::from(repeats[i]));
+            seconds[i].push(contenders[i](repeats[i]) / f64::from(repeats[i]));
         }
         round += 1;
     }

@@ -1,8 +1,8 @@
-//! Matrix products in `f32` against the crates `gemm` and `matrixmultiply`, and of bytes against those in `f32`.
+//! Matrix products in `f32` against the crates `gemm` and `matrixmultiply` and PyTorch, and of bytes against those in `f32`.
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use lockstep_bench::{Clock, Record, Samples, interleaved};
+use lockstep_bench::{Clock, Record, Samples, Timed, interleaved, self_timed};
 use lockstep_ir::{
     DType, Order, Program, Tensor, TensorDecl,
     build::{NodeBuilder, ProgramBuilder, TensorRef, k, o},
@@ -10,10 +10,10 @@ use lockstep_ir::{
 };
 use lockstep_kernels::{Options, Plan, testing::Rng};
 
-use crate::{SUITE, peak::fma_peak};
+use crate::{SUITE, peak::fma_peak, torch::Torch};
 
 /// Which factors lie transposed: `B` in NT, `A` in TN.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Layout {
     Nn,
     Nt,
@@ -69,8 +69,14 @@ fn strides(transposed: bool, rows: u32, columns: u32) -> (isize, isize) {
     if transposed { (1, rows as isize) } else { (columns as isize, 1) }
 }
 
-/// Ours, then `gemm`, then `matrixmultiply`.
-fn measure(layout: Layout, shape: (u32, u32, u32), threads: usize, budget: Duration) -> Samples {
+/// Ours, then `gemm`, then `matrixmultiply` on one thread (it is built without more), then PyTorch if there is one.
+fn measure(
+    layout: Layout,
+    shape: (u32, u32, u32),
+    threads: usize,
+    torch: Option<&mut Torch>,
+    budget: Duration,
+) -> Samples {
     let (m, n, depth) = shape;
     let program = product(layout, shape);
     let plan = Plan::with(&program, Options { threads: NonZeroUsize::new(threads), ..Options::default() }).unwrap();
@@ -100,43 +106,68 @@ fn measure(layout: Layout, shape: (u32, u32, u32), threads: usize, budget: Durat
         let (c, a, b) = (c2.as_mut_ptr(), a.as_ptr(), b.as_ptr());
         matrixmultiply::sgemm(ms, ks, ns, 1.0, a, a_row, a_column, b, b_row, b_column, 0.0, c, ns as isize, 1);
     };
+    let clock = if threads == 1 { Clock::Thread } else { Clock::Wall };
+    let mut contenders: Vec<Timed<'_>> =
+        vec![Box::new(|times| clock.time(times, &mut ours)), Box::new(|times| clock.time(times, &mut gemm_crate))];
     if threads == 1 {
-        interleaved(Clock::Thread, &mut [&mut ours, &mut gemm_crate, &mut matrixmultiply_crate], budget)
-    } else {
-        // matrixmultiply is built without threads.
-        interleaved(Clock::Wall, &mut [&mut ours, &mut gemm_crate], budget)
+        contenders.push(Box::new(|times| clock.time(times, &mut matrixmultiply_crate)));
     }
+    if let Some(torch) = torch {
+        torch.shape(&format!("{layout:?}"), shape);
+        contenders.push(Box::new(|times| torch.run(times)));
+    }
+    self_timed(&mut contenders, budget)
 }
 
-/// GFLOP/s of every shape in every layout, each against the better peer, and their geometric means.
+/// GFLOP/s of every shape in every layout, each against the better crate, and geometric means against it and against PyTorch.
 pub(crate) fn run(quick: bool, sink: &mut dyn FnMut(Record)) {
-    let budget = Duration::from_millis(if quick { 300 } else { 2_000 });
     let peak = fma_peak();
     sink(Record::new(SUITE, "multiply-adds in registers only, 1 thread", "GFLOP/s", peak));
     for threads in [1, 2] {
-        let on = if threads == 1 { "1 thread" } else { "2 threads" };
-        for (layout, name) in [(Layout::Nn, "NN"), (Layout::Nt, "NT"), (Layout::Tn, "TN")] {
-            let mut logs = Vec::new();
-            for &shape in if quick { &SHAPES[..3] } else { &SHAPES[..] } {
-                let samples = measure(layout, shape, threads, budget);
-                let (m, n, k) = shape;
-                let rate = |seconds: f64| 2.0 * f64::from(m) * f64::from(n) * f64::from(k) / seconds / 1e9;
-                let second = threads == 1 && samples.best(2) < samples.best(1);
-                let (peer, peer_name) = if second { (2, "matrixmultiply") } else { (1, "gemm") };
-                let ratio = samples.ratio(0, peer);
-                logs.push(ratio.ln());
-                let case = format!("gemm f32 {name} {m} × {n} × {k}, {on}");
-                sink(
-                    Record::new(SUITE, case, "GFLOP/s", rate(samples.best(0)))
-                        .against(peer_name, rate(samples.best(peer)), ratio)
-                        .of_limit(peak * threads as f64),
-                );
-            }
-            let mean = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
-            let case = format!("gemm f32 {name}, geometric mean, {on}");
-            sink(Record::new(SUITE, case, "times the better peer", mean).of_limit(1.0));
+        let mut torch = Torch::start(threads);
+        for layout in [Layout::Nn, Layout::Nt, Layout::Tn] {
+            shapes(layout, threads, &mut torch, peak * threads as f64, quick, sink);
         }
     }
+}
+
+/// All shapes of a layout on so many threads.
+fn shapes(
+    layout: Layout,
+    threads: usize,
+    torch: &mut Result<Torch, String>,
+    peak: f64,
+    quick: bool,
+    sink: &mut dyn FnMut(Record),
+) {
+    let budget = Duration::from_millis(if quick { 300 } else { 2_000 });
+    let name = format!("{layout:?}").to_uppercase();
+    let on = if threads == 1 { "1 thread" } else { "2 threads" };
+    let (mut ratios, mut beside_torch) = (Vec::new(), Vec::new());
+    for &shape in if quick { &SHAPES[..3] } else { &SHAPES[..] } {
+        let samples = measure(layout, shape, threads, torch.as_mut().ok(), budget);
+        let (m, n, k) = shape;
+        let rate = |seconds: f64| 2.0 * f64::from(m) * f64::from(n) * f64::from(k) / seconds / 1e9;
+        let second = threads == 1 && samples.best(2) < samples.best(1);
+        let (peer, peer_name) = if second { (2, "matrixmultiply") } else { (1, "gemm") };
+        let ours =
+            Record::new(SUITE, format!("gemm f32 {name} {m} × {n} × {k}, {on}"), "GFLOP/s", rate(samples.best(0)));
+        ratios.push(samples.ratio(0, peer));
+        sink(ours.against(peer_name, rate(samples.best(peer)), samples.ratio(0, peer)).of_limit(peak));
+        if torch.is_ok() {
+            // PyTorch comes after the crates, of which one thread has two.
+            beside_torch.push(samples.ratio(0, if threads == 1 { 3 } else { 2 }));
+        }
+    }
+    let mean = |ratios: &[f64]| (ratios.iter().map(|r| r.ln()).sum::<f64>() / ratios.len() as f64).exp();
+    let case = format!("gemm f32 {name}, geometric mean, {on}");
+    sink(Record::new(SUITE, case, "times the better crate", mean(&ratios)).of_limit(1.0));
+    let case = format!("gemm f32 {name}, geometric mean beside PyTorch, {on}");
+    let record = Record::new(SUITE, case, "times PyTorch", mean(&beside_torch));
+    sink(match torch {
+        Ok(torch) => record.against(&format!("PyTorch {}", torch.version), 1.0, mean(&beside_torch)).of_limit(1.05),
+        Err(why) => record.missing_peer(why),
+    });
 }
 
 /// Products of bytes beside those of floats, both ours: billions of multiplications and additions per second.
