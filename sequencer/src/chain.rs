@@ -12,7 +12,7 @@ use std::{
 
 use alloy::{
     consensus::{Header, Sealed, constants::EMPTY_WITHDRAWALS},
-    primitives::{Address, B256, Bytes, KECCAK256_EMPTY, keccak256},
+    primitives::{B256, Bytes, KECCAK256_EMPTY, keccak256},
 };
 use lockstep_derive::{L2Head, Rollup};
 use tokio::sync::{Notify, broadcast};
@@ -23,7 +23,7 @@ use crate::{
     exec::{
         attributes::{self, Attributes},
         block::{self, ExecuteError, Executed},
-        env::{BlockRules, FEE_RECIPIENT},
+        env::BlockRules,
     },
     l1::RollupView,
     metrics::Metrics,
@@ -430,10 +430,7 @@ fn genesis_state(config: &NodeConfig) -> StateChanges {
 
 fn genesis_header(config: &NodeConfig, state_root: B256, timestamp_s: u64) -> Header {
     Header {
-        beneficiary: match config.kind {
-            ChainKind::Rollup => FEE_RECIPIENT,
-            ChainKind::Ethereum => Address::ZERO,
-        },
+        beneficiary: config.kind.beneficiary(),
         state_root,
         number: 0,
         gas_limit: config.gas_limit,

@@ -13,7 +13,7 @@ use alloy::{
 
 use serde::Deserialize;
 
-use crate::{dev, error::NodeError};
+use crate::{dev, error::NodeError, exec::env::FEE_RECIPIENT};
 
 /// Everything a node needs to know before its first block.
 ///
@@ -79,6 +79,14 @@ pub enum ChainKind {
 }
 
 impl ChainKind {
+    /// Who receives the tips: on a rollup a vault, on a development L1 nobody.
+    pub(crate) const fn beneficiary(self) -> Address {
+        match self {
+            Self::Rollup => FEE_RECIPIENT,
+            Self::Ethereum => Address::ZERO,
+        }
+    }
+
     /// How fast the base fee follows demand.
     pub(crate) const fn base_fee_params(self) -> BaseFeeParams {
         match self {

@@ -46,7 +46,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     match args.first().map(String::as_str) {
         None | Some("build") => build(&root),
         Some("test") => {
-            install(&root)?;
+            install_tools(&root)?;
             forge(&root, &["test"], &args[1..])
         }
         Some("check") => check(&root),
@@ -117,7 +117,7 @@ fn check(root: &Path) -> Result<(), String> {
 
 /// The text of every file in `contracts/artifacts`, from a fresh build.
 fn compile(root: &Path) -> Result<BTreeMap<String, String>, String> {
-    install(root)?;
+    install_tools(root)?;
     // hashes first: a source that changes while we build must show as a difference
     let sources = source_hashes(root)?;
     forge(root, &["build", "--quiet"], &[])?;
@@ -176,7 +176,7 @@ pub(crate) fn anvil() -> Result<PathBuf, String> {
 /// npm is missing or failed, or has no such program for this system.
 pub(crate) fn tools() -> Result<PathBuf, String> {
     let root = workspace_root();
-    install(&root)?;
+    install_tools(&root)?;
     let packages = root.join("contracts/node_modules/@foundry-rs");
     let folder = root.join("target/foundry");
     fs::create_dir_all(&folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
@@ -196,13 +196,22 @@ pub(crate) fn tools() -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-/// Installs the pinned npm packages unless they are there.
-fn install(root: &Path) -> Result<(), String> {
-    let contracts = root.join("contracts");
-    if contracts.join("node_modules/.bin/forge").exists() {
+/// Installs what the lockfile of a folder pins, unless `program` is there. No script of a package runs.
+///
+/// # Errors
+/// npm is missing or failed.
+pub(crate) fn install(folder: &Path, program: &str) -> Result<(), String> {
+    if folder.join("node_modules").join(program).exists() {
         return Ok(());
     }
-    execute(Command::new("npm").args(["install", "--no-save", "--no-audit", "--no-fund"]).current_dir(&contracts))
+    // Not `npm ci`: it refuses a lockfile that lacks the programs of other systems.
+    let words = ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"];
+    execute(Command::new("npm").args(words).current_dir(folder))
+}
+
+/// Installs the Solidity tools.
+fn install_tools(root: &Path) -> Result<(), String> {
+    install(&root.join("contracts"), ".bin/forge")
 }
 
 fn forge(root: &Path, fixed: &[&str], more: &[String]) -> Result<(), String> {

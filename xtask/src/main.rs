@@ -86,7 +86,7 @@ fn test(args: &[String]) -> Result<(), String> {
 /// The tests with programs that others wrote: anvil, cast, viem. Built as before, so that nothing is compiled again.
 fn with_others() -> Result<(), String> {
     let tools = contracts::tools()?;
-    op_contracts::install(&contracts::workspace_root().join("sequencer/tests/viem"))?;
+    contracts::install(&contracts::workspace_root().join("sequencer/tests/viem"), "viem")?;
     let build = ["test", "--release", "--workspace", "--test", "node", "--test", "loop", "--"];
     let which = ["--ignored", "anvil_is_an_l1", "viem_", "the_rollup_page"];
     cargo(&[build.as_slice(), &which].concat(), &[("LOCKSTEP_FOUNDRY_BIN", &tools.to_string_lossy())])

@@ -6,11 +6,14 @@
 //!
 //! The package is pinned by `package-lock.json`, with its hash.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use serde_json::{Map, Value, json};
 
-use crate::{contracts::workspace_root, write};
+use crate::{
+    contracts::{install, workspace_root},
+    write,
+};
 
 /// Where everything is, from the workspace root.
 const DIRECTORY: &str = "sequencer/op-contracts";
@@ -72,10 +75,8 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
 
 /// The text of the file, from the installed package.
 fn trimmed(directory: &Path) -> Result<String, String> {
+    install(directory, PACKAGE)?;
     let package = directory.join("node_modules").join(PACKAGE);
-    if !package.exists() {
-        install(directory)?;
-    }
     let mut contracts = Map::new();
     for name in CONTRACTS {
         let path = package.join(format!("forge-artifacts/{name}.sol/{name}.json"));
@@ -88,17 +89,6 @@ fn trimmed(directory: &Path) -> Result<String, String> {
     let preinstalls = preinstalls(&read(&package.join("src/libraries/Preinstalls.sol"))?)?;
     let all = json!({ "package": PACKAGE, "version": version, "contracts": contracts, "preinstalls": preinstalls });
     serde_json::to_string_pretty(&all).map(|text| text + "\n").map_err(|error| format!("cannot write JSON: {error}"))
-}
-
-/// Installs what the lockfile of a folder pins. No script of a package runs.
-///
-/// # Errors
-/// npm is missing or failed.
-pub(crate) fn install(directory: &Path) -> Result<(), String> {
-    let words = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
-    let status = Command::new("npm").args(words).current_dir(directory).status();
-    let status = status.map_err(|error| format!("npm cannot be started: {error}; install Node"))?;
-    if status.success() { Ok(()) } else { Err(format!("`npm ci` failed in {}", directory.display())) }
 }
 
 /// Name, address and code of every preinstall, from the constants of the library. Permit2's code is a template.

@@ -7,10 +7,11 @@ use alloy::{
 };
 use op_alloy::consensus::{OpTxEnvelope, TxDeposit};
 use op_revm::{OpTransaction, transaction::deposit::DepositTransactionParts};
+use rayon::prelude::*;
 use revm::context::TxEnv;
 
 use super::{block::ExecuteError, env::tx_env};
-use crate::{error::StoreError, pool::PooledTx};
+use crate::pool::PooledTx;
 
 /// EIP-2718 type of a deposit.
 pub(crate) const DEPOSIT: u8 = 0x7e;
@@ -32,32 +33,15 @@ pub struct Attributes {
     pub from_pool: bool,
 }
 
-/// As many transactions are worth a thread of their own.
-const A_THREADS_WORTH: usize = 64;
+/// As many transactions are worth a task of their own.
+const A_TASK_WORTH: usize = 16;
 
 /// Decodes the transactions that a block must hold; their senders are recovered on all cores.
 pub(crate) fn all_forced(raws: &[Bytes], chain_id: u64) -> Result<Vec<PooledTx>, ExecuteError> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let share = raws.len().div_ceil(cores).max(A_THREADS_WORTH);
-    let decode = |first: usize, raws: &[Bytes]| -> Result<Vec<PooledTx>, ExecuteError> {
-        let numbered = (first..).zip(raws);
-        let refuse = |index, raw, cause| ExecuteError::Forced { index, hash: keccak256(raw), cause };
-        numbered.map(|(index, raw)| forced(raw, chain_id).map_err(|cause| refuse(index, raw, cause))).collect()
+    let decode = |(index, raw): (usize, &Bytes)| {
+        forced(raw, chain_id).map_err(|cause| ExecuteError::Forced { index, hash: keccak256(raw), cause })
     };
-    if raws.len() <= share {
-        return decode(0, raws);
-    }
-    let parts: Vec<Result<Vec<PooledTx>, ExecuteError>> = std::thread::scope(|scope| {
-        let chunks = raws.chunks(share).enumerate();
-        let threads: Vec<_> = chunks.map(|(part, raws)| scope.spawn(move || decode(part * share, raws))).collect();
-        let panicked = |_| Err(StoreError::Corrupt("a thread that decoded transactions panicked".into()).into());
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
-    });
-    let mut all = Vec::with_capacity(raws.len());
-    for part in parts {
-        all.append(&mut part?);
-    }
-    Ok(all)
+    raws.par_iter().enumerate().with_min_len(A_TASK_WORTH).map(decode).collect()
 }
 
 /// Decodes a transaction that a block must hold.

@@ -223,7 +223,7 @@ impl Executed {
         });
         Header {
             parent_hash,
-            beneficiary: rules.beneficiary(),
+            beneficiary: rules.beneficiary,
             state_root,
             transactions_root: ordered_trie_root_with_encoder(&self.transactions, |raw, out| {
                 out.extend_from_slice(raw);

@@ -2,7 +2,10 @@
 
 use alloy::{
     consensus::{Header, Sealed, Transaction},
-    eips::eip7840::BlobParams,
+    eips::{
+        eip4844::{DATA_GAS_PER_BLOB, MAX_DATA_GAS_PER_BLOCK_DENCUN},
+        eip7840::BlobParams,
+    },
     primitives::{Address, B256, Bytes, U256, address, keccak256},
 };
 use op_revm::{DefaultOp, OpBuilder, OpContext, OpSpecId, OpTransaction, api::builder::DefaultOpEvm};
@@ -47,6 +50,8 @@ pub(crate) struct BlockRules {
     pub(crate) number: u64,
     /// Seconds since 1970.
     pub(crate) timestamp_s: u64,
+    /// Who receives the tips.
+    pub(crate) beneficiary: Address,
     /// Gas that its transactions may use together.
     pub(crate) gas_limit: u64,
     /// Wei per gas that is not paid to the sequencer.
@@ -71,6 +76,7 @@ impl BlockRules {
             kind,
             number: parent.number + 1,
             timestamp_s,
+            beneficiary: kind.beneficiary(),
             gas_limit: parent.gas_limit,
             base_fee_wei: parent.next_block_base_fee(kind.base_fee_params()).unwrap_or_default(),
             prev_randao: keccak256(parent.hash()),
@@ -96,6 +102,7 @@ impl BlockRules {
             kind,
             number: header.number,
             timestamp_s: header.timestamp,
+            beneficiary: header.beneficiary,
             gas_limit: header.gas_limit,
             base_fee_wei: header.base_fee_per_gas.unwrap_or_default(),
             prev_randao: header.mix_hash,
@@ -115,15 +122,24 @@ impl BlockRules {
         state: &'db mut Working<'a>,
         adjust: impl FnOnce(&mut CfgEnv<OpSpecId>),
     ) -> Evm<'db, 'a> {
-        let mut cfg = CfgEnv::new_with_spec(SPEC).with_chain_id(self.chain_id);
+        let mut cfg = self.cfg();
         adjust(&mut cfg);
         Context::op().with_db(state).with_cfg(cfg).with_block(self.block_env()).build_op()
     }
 
     /// An EVM for this block that tells an inspector of every step.
     pub(crate) fn evm_watched<'db, 'a, I>(&self, state: &'db mut Working<'a>, inspector: I) -> WatchedEvm<'db, 'a, I> {
-        let cfg = CfgEnv::new_with_spec(SPEC).with_chain_id(self.chain_id);
-        Context::op().with_db(state).with_cfg(cfg).with_block(self.block_env()).build_op_with_inspector(inspector)
+        Context::op()
+            .with_db(state)
+            .with_cfg(self.cfg())
+            .with_block(self.block_env())
+            .build_op_with_inspector(inspector)
+    }
+
+    fn cfg(&self) -> CfgEnv<OpSpecId> {
+        CfgEnv::new_with_spec(SPEC)
+            .with_chain_id(self.chain_id)
+            .with_max_blobs_per_tx(MAX_DATA_GAS_PER_BLOCK_DENCUN / DATA_GAS_PER_BLOB)
     }
 
     /// What a unit of blob gas costs, in wei.
@@ -131,18 +147,10 @@ impl BlockRules {
         BlobExcessGasAndPrice::new(self.excess_blob_gas, BLOB_BASE_FEE_UPDATE_FRACTION_CANCUN).blob_gasprice
     }
 
-    /// Who receives the tips.
-    pub(crate) fn beneficiary(&self) -> Address {
-        match self.kind {
-            ChainKind::Rollup => FEE_RECIPIENT,
-            ChainKind::Ethereum => Address::ZERO,
-        }
-    }
-
     pub(super) fn block_env(&self) -> BlockEnv {
         BlockEnv {
             number: U256::from(self.number),
-            beneficiary: self.beneficiary(),
+            beneficiary: self.beneficiary,
             timestamp: U256::from(self.timestamp_s),
             gas_limit: self.gas_limit,
             basefee: self.base_fee_wei,

@@ -20,4 +20,10 @@ pub(crate) mod l1_fee;
 pub(crate) mod trace;
 
 #[cfg(test)]
+mod kona;
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod state_tests;
+#[cfg(test)]
 mod tests;

@@ -164,6 +164,23 @@ impl Snapshot {
         self.blobs.range(in_block(number))?.map(|entry| blob(entry?.1.value()).ok_or_else(short)).collect()
     }
 
+    /// Every trie node and every contract's code as of the newest block.
+    #[cfg(test)]
+    pub(crate) fn preimages(&self) -> Result<Vec<Bytes>, StoreError> {
+        use redb::ReadableTable as _;
+        let copy = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
+        let mut all = Vec::new();
+        for table in [&self.account_trie, &self.storage_trie] {
+            for entry in table.iter()? {
+                all.push(copy(entry?.1.value()));
+            }
+        }
+        for entry in self.code.iter()? {
+            all.push(copy(entry?.1.value()));
+        }
+        Ok(all)
+    }
+
     /// Block and index of a transaction.
     pub(crate) fn location(&self, hash: B256) -> Result<Option<(u64, u32)>, StoreError> {
         Ok(self.locations.get(&hash.0)?.map(|location| location.value()))
