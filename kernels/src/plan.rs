@@ -1,11 +1,11 @@
 //! A program made ready to run: kernels, lifetimes, and the walk through the nodes.
 
 use std::{
-    collections::BTreeMap, convert::Infallible, num::NonZeroUsize, ops::ControlFlow, sync::OnceLock,
+    collections::HashSet, convert::Infallible, num::NonZeroUsize, ops::ControlFlow, sync::OnceLock,
     thread::available_parallelism,
 };
 
-use lockstep_ir::{Node, Program, Source, Tensor, TensorDecl, types::shape_text};
+use lockstep_ir::{Node, Program, Source, StateDecl, Tensor, TensorDecl, types::shape_text};
 
 use crate::{
     Error, Isa,
@@ -52,6 +52,8 @@ pub struct Plan {
     short: Option<Vec<Planned>>,
     threads: usize,
     split_small: bool,
+    /// See [`last_uses`].
+    last_uses: Vec<bool>,
     peak_bytes: u64,
     buffers: Buffers,
 }
@@ -104,6 +106,7 @@ impl Plan {
             short,
             threads,
             split_small: options.split_small,
+            last_uses: last_uses(program),
             peak_bytes: Lifetimes::new(program, &every_node(program)).peak_bytes,
             buffers: Buffers::default(),
         };
@@ -274,20 +277,20 @@ impl Plan {
     }
 
     fn new_state(&self, state: &[Tensor], data: &[Tensor], mut made: Vec<Option<Tensor>>) -> Vec<Tensor> {
-        let mut uses: BTreeMap<Source, usize> = BTreeMap::new();
-        self.program.state.iter().for_each(|s| *uses.entry(s.next).or_default() += 1);
-        let mut take = |next: Source| {
-            let left = uses.get_mut(&next).map_or(0, |n| {
-                *n -= 1;
-                *n
-            });
-            match next {
-                Source::Node(i) if left == 0 => made[i as usize].take(),
-                _ => find(next, state, data, &made).cloned(),
-            }
+        let mut take = |(new, &last): (&StateDecl, &bool)| match new.next {
+            Source::Node(i) if last => made[i as usize].take(),
+            _ => find(new.next, state, data, &made).cloned(),
         };
-        self.program.state.iter().filter_map(|s| take(s.next)).collect()
+        self.program.state.iter().zip(&self.last_uses).filter_map(&mut take).collect()
     }
+}
+
+/// For each state tensor: whether no later one becomes the same tensor.
+fn last_uses(program: &Program) -> Vec<bool> {
+    let mut seen = HashSet::new();
+    let mut last: Vec<bool> = program.state.iter().rev().map(|s| seen.insert(s.next)).collect();
+    last.reverse();
+    last
 }
 
 fn check_declaration(at: Source, expected: &TensorDecl, tensor: &Tensor) -> Result<(), Error> {

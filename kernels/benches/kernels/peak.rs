@@ -4,13 +4,22 @@ use std::time::Duration;
 
 use lockstep_bench::{Clock, interleaved};
 
-/// GFLOP/s of one thread that does nothing but multiply-adds in registers.
-pub(crate) fn fma_peak() -> f64 {
+/// GFLOP/s of so many threads at once that do nothing but multiply-adds in registers. What the machine calls two cores may be one.
+pub(crate) fn fma_peak(threads: usize) -> f64 {
     const ROUNDS: u32 = 200_000;
-    let mut flops = 0.0;
-    let mut run = || flops = f64::from(ROUNDS) * burn(ROUNDS);
-    let samples = interleaved(Clock::Thread, &mut [&mut run], Duration::from_millis(300));
-    flops / samples.best(0) / 1e9
+    let rounds = if threads == 1 { ROUNDS } else { 50 * ROUNDS };
+    let per_round = burn(1);
+    let clock = if threads == 1 { Clock::Thread } else { Clock::Wall };
+    let mut run = || {
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                scope.spawn(|| burn(rounds));
+            }
+            burn(rounds);
+        });
+    };
+    let samples = interleaved(clock, &mut [&mut run], Duration::from_millis(1_000));
+    threads as f64 * f64::from(rounds) * per_round / samples.best(0) / 1e9
 }
 
 /// Runs that many rounds of independent multiply-adds; floating-point operations of one round.

@@ -138,18 +138,12 @@ fn has_vnni() -> bool {
     false
 }
 
-/// Fetches a row of the tile into the nearest cache: it is there when the accumulators are done, which is hundreds of cycles later.
-///
-/// # Safety
-/// `count` words start at `row`.
+/// Fetches the tile's rows of `count` words: they are there when the accumulators are done, which is hundreds of cycles later.
 #[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code, reason = "address arithmetic")]
 #[inline(always)]
-unsafe fn fetch(row: *const u32, count: usize) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    for at in (0..count).step_by(16).chain([count - 1]) {
-        // SAFETY: by the caller's promise.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(row.add(at).cast()) };
+fn fetch<const ROWS: usize>(c: *const u32, count: usize, tile: &Tile) {
+    for row in 0..ROWS {
+        super::fetch::words(c.wrapping_add(row.wrapping_mul(tile.stride)), count);
     }
 }
 

@@ -13,6 +13,7 @@
 //! Threads share one product, unless there are many: `B` is packed once, by all of them, and then each takes blocks of rows.
 
 mod cut;
+mod fetch;
 mod micro;
 mod pack;
 mod padding;

@@ -8,6 +8,7 @@ use crate::{
 };
 
 use super::{
+    fetch,
     padding::Padded,
     pattern::Factor,
     transpose::{self, SLACK},
@@ -126,38 +127,39 @@ pub(super) fn is_run(offsets: &[i64]) -> bool {
     offsets.windows(2).all(|w| w[1] - w[0] == 1)
 }
 
+/// The rows of panel `i`, and those of the next one if it is whole.
+fn rows_of(starts: &[usize], i: usize, width: usize) -> [&[usize]; 2] {
+    let panel = |i: usize| starts.get(i * width..(i + 1) * width).unwrap_or_default();
+    [panel(i), panel(i + 1)]
+}
+
 impl Panels<'_> {
     /// Packs a tensor of `f32`: full panels whose rows or columns are contiguous the fast way.
     fn floats(self, bytes: &[u8]) {
         let items = bytes.as_chunks::<4>().0;
         let (size, deep) = (self.width * self.k.len(), is_run(self.k));
-        if self.outer.len().is_multiple_of(self.width) && is_run(self.outer) {
-            let values = &mut self.values[..self.outer.len() * self.k.len()];
-            return match self.width {
+        let whole = self.outer.len() / self.width * self.width;
+        let side_by_side = is_run(&self.outer[..whole]);
+        if whole > 0 && side_by_side {
+            let values = &mut self.values[..whole * self.k.len()];
+            match self.width {
                 6 => columns::<6>(items, self.outer[0], self.k, values),
                 12 => columns::<12>(items, self.outer[0], self.k, values),
                 16 => columns::<16>(items, self.outer[0], self.k, values),
                 _ => columns::<32>(items, self.outer[0], self.k, values),
-            };
-        }
-        let mut starts = Vec::with_capacity(self.width);
-        for (i, outer) in self.outer.chunks(self.width).enumerate() {
-            let panel = &mut self.values[i * size..];
-            if outer.len() == self.width && deep {
-                starts.clear();
-                starts.extend(outer.iter().map(|&o| (o + self.k[0]) as usize));
-                let whole = transpose::panel(bytes, &starts, Word::Float, self.k.len(), &mut panel[..size + SLACK]);
-                one_panel(
-                    items,
-                    u32::from_le_bytes,
-                    outer,
-                    &self.k[whole..],
-                    self.width,
-                    &mut panel[whole * self.width..size],
-                );
-            } else {
-                one_panel(items, u32::from_le_bytes, outer, self.k, self.width, &mut panel[..size]);
             }
+        }
+        let starts: Vec<usize> = self.outer.iter().map(|&o| (o + self.k[0]) as usize).collect();
+        let done = if side_by_side { whole / self.width } else { 0 };
+        for (i, outer) in self.outer.chunks(self.width).enumerate().skip(done) {
+            let panel = &mut self.values[i * size..];
+            let mut from = 0;
+            if outer.len() == self.width && deep {
+                let rows = rows_of(&starts, i, self.width);
+                from = transpose::panel(bytes, rows, Word::Float, self.k.len(), &mut panel[..size + SLACK]);
+            }
+            let rest = &mut panel[from * self.width..size];
+            one_panel(items, u32::from_le_bytes, outer, &self.k[from..], self.width, rest);
         }
     }
 
@@ -166,14 +168,13 @@ impl Panels<'_> {
         let per = word.positions();
         let words = self.k.len().div_ceil(per);
         let (size, deep) = (self.width * words, is_run(self.k));
-        let mut starts = Vec::with_capacity(self.width);
+        let starts: Vec<usize> = self.outer.iter().map(|&o| (o + self.k[0]) as usize).collect();
         for (i, outer) in self.outer.chunks(self.width).enumerate() {
             let panel = &mut self.values[i * size..];
             let mut whole = 0;
             if outer.len() == self.width && deep {
-                starts.clear();
-                starts.extend(outer.iter().map(|&o| (o + self.k[0]) as usize));
-                whole = transpose::panel(bytes, &starts, word, self.k.len() / per, &mut panel[..size + SLACK]);
+                let rows = rows_of(&starts, i, self.width);
+                whole = transpose::panel(bytes, rows, word, self.k.len() / per, &mut panel[..size + SLACK]);
             }
             let rest = &mut panel[whole * self.width..size];
             rest.fill(0);
@@ -192,6 +193,9 @@ impl Panels<'_> {
     }
 }
 
+/// Rows that are fetched before they are copied: each lies in a page of its own, where the hardware sees no stream.
+const ROWS_AHEAD: usize = 8;
+
 /// Copies neighbouring values, `W` to a panel, a few panels at a time: so memory is read in runs of some lines. Not more panels, for
 /// their lines fall into few sets of the cache.
 fn columns<const W: usize>(items: &[[u8; 4]], first: i64, k: &[i64], values: &mut [u32]) {
@@ -200,6 +204,9 @@ fn columns<const W: usize>(items: &[[u8; 4]], first: i64, k: &[i64], values: &mu
         let first = first + (i * side * W) as i64;
         let mut panels: Vec<&mut [[u32; W]]> = panels.chunks_exact_mut(size).map(|p| p.as_chunks_mut().0).collect();
         for (at, &here) in k.iter().enumerate() {
+            if let Some(&next) = k.get(at + ROWS_AHEAD) {
+                fetch::words(items.as_ptr().wrapping_add((first + next) as usize).cast(), side * W);
+            }
             let rows = items[(first + here) as usize..].as_chunks::<W>().0;
             for (panel, row) in panels.iter_mut().zip(rows) {
                 panel[at] = row.map(u32::from_le_bytes);

@@ -58,7 +58,13 @@ impl Read for Padded<'_> {
                 {
                     starts.clear();
                     starts.extend(outer[rows.clone()].iter().map(|&o| (o + k[tap.start]) as usize));
-                    from += transpose::panel(bytes, &starts, Word::Float, tap.len(), &mut panel[tap.start * width..]);
+                    from += transpose::panel(
+                        bytes,
+                        [&starts, &[]],
+                        Word::Float,
+                        tap.len(),
+                        &mut panel[tap.start * width..],
+                    );
                 }
                 let slots = &mut panel[from * width..tap.end * width];
                 for (i, row) in rows.clone().enumerate() {

@@ -4,15 +4,16 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-use super::pack::Word;
+use super::{fetch, pack::Word};
 
 /// Words after the end of a panel that [`panel`] may write and that its caller writes again or never reads.
 pub(super) const SLACK: usize = 8;
 
 /// Packs up to `words` words from each of `starts` (elements; a full panel of 6, or a multiple of 4, rows), one of every row beside each
-/// other. Gives how many, a multiple of 8. `out` has room for the panel and [`SLACK`] more.
+/// other, while those of `next`, as many or none, are fetched. Gives how many, a multiple of 8. `out` has room for the panel and [`SLACK`]
+/// more.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn panel(bytes: &[u8], starts: &[usize], word: Word, words: usize, out: &mut [u32]) -> usize {
+pub(super) fn panel(bytes: &[u8], [starts, next]: [&[usize]; 2], word: Word, words: usize, out: &mut [u32]) -> usize {
     let (width, whole) = (starts.len(), words / 8 * 8);
     assert!(width == 6 || width.is_multiple_of(4));
     let size = if word == Word::Float { 4 } else { 1 };
@@ -20,6 +21,8 @@ pub(super) fn panel(bytes: &[u8], starts: &[usize], word: Word, words: usize, ou
     assert!(out.len() >= width * whole + SLACK && starts.iter().all(|s| (s + reach) * size <= bytes.len()));
     for (group, rows) in starts.chunks(8).enumerate() {
         let out = out[group * 8..].as_mut_ptr();
+        let next = next.get(group * 8..).unwrap_or_default();
+        let rows = [rows, &next[..next.len().min(rows.len())]];
         // SAFETY: `Micro::new` gives micro-kernels only where AVX2 is, and the bounds were checked above: a group writes one word of each
         // of its rows at multiples of `width`, and 8 where it has 6, which the slack allows for.
         unsafe {
@@ -48,7 +51,7 @@ const QUAD: usize = Word::Quad(0).positions();
 #[target_feature(enable = "avx2")]
 unsafe fn rows_of_8<const WORD: usize>(
     bytes: &[u8],
-    starts: &[usize],
+    [starts, next]: [&[usize]; 2],
     flip: u8,
     words: usize,
     width: usize,
@@ -56,11 +59,17 @@ unsafe fn rows_of_8<const WORD: usize>(
 ) {
     let size = if WORD == FLOAT { 4 } else { 1 };
     let flip = _mm256_set1_epi8(flip as i8);
+    let address = |start: usize| bytes.as_ptr().wrapping_add(start.wrapping_mul(size));
+    // Rows that are not there repeat the first one.
+    let from: [*const u8; 8] = std::array::from_fn(|i| address(*starts.get(i).unwrap_or(&starts[0])));
     for k in (0..words).step_by(8) {
-        // SAFETY: by the caller's promise. Rows that are not there repeat the first one.
+        let at = k.wrapping_mul(WORD).wrapping_mul(size);
+        if at.is_multiple_of(64) {
+            next.iter().for_each(|&start| fetch::line(address(start).wrapping_add(at)));
+        }
+        // SAFETY: by the caller's promise.
         let rows: [__m256; 8] = std::array::from_fn(|i| unsafe {
-            let start = starts.get(i).unwrap_or(&starts[0]).wrapping_add(k * WORD);
-            let from = bytes.as_ptr().add(start * size);
+            let from = from[i].add(at);
             _mm256_castsi256_ps(match WORD {
                 PAIR => _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())),
                 QUAD => _mm256_xor_si256(_mm256_loadu_si256(from.cast()), flip),
@@ -70,7 +79,7 @@ unsafe fn rows_of_8<const WORD: usize>(
         for (i, row) in transposed(rows).into_iter().enumerate() {
             // SAFETY: by the caller's promise. A row of 6 spills into the next word, which is written after it.
             unsafe {
-                let to = out.add((k + i) * width).cast::<f32>();
+                let to = out.add((k + i).wrapping_mul(width)).cast::<f32>();
                 if starts.len() == 4 {
                     _mm_storeu_ps(to, _mm256_castps256_ps128(row));
                 } else {
@@ -107,6 +116,6 @@ fn transposed(r: [__m256; 8]) -> [__m256; 8] {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn panel(_: &[u8], _: &[usize], _: Word, _: usize, _: &mut [u32]) -> usize {
+pub(super) fn panel(_: &[u8], _: [&[usize]; 2], _: Word, _: usize, _: &mut [u32]) -> usize {
     unreachable!("`Micro::new` gives no micro-kernel for this target");
 }

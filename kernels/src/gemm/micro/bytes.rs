@@ -10,8 +10,7 @@ use super::{Tile, fetch};
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn pairs_6x16(words: usize, mut a: *const i32, mut b: *const i32, c: *mut i32, tile: &Tile) {
     let mut acc = [[_mm256_set1_epi32(tile.init as i32); 2]; 6];
-    // SAFETY: within the tile, by the caller's promise.
-    (0..6).for_each(|i| unsafe { fetch(c.add(i * tile.stride).cast(), 16) });
+    fetch::<6>(c.cast(), 16, tile);
     for _ in 0..words {
         // SAFETY: within the panels, by the caller's promise.
         unsafe {
@@ -43,8 +42,7 @@ pub(super) unsafe fn pairs_6x16(words: usize, mut a: *const i32, mut b: *const i
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) unsafe fn pairs_12x32(words: usize, mut a: *const i32, mut b: *const i32, c: *mut i32, tile: &Tile) {
     let mut acc = [[_mm512_set1_epi32(tile.init as i32); 2]; 12];
-    // SAFETY: within the tile, by the caller's promise.
-    (0..12).for_each(|i| unsafe { fetch(c.add(i * tile.stride).cast(), 32) });
+    fetch::<12>(c.cast(), 32, tile);
     for _ in 0..words {
         // SAFETY: within the panels, by the caller's promise.
         unsafe {
@@ -72,8 +70,7 @@ pub(super) unsafe fn quads_12x32(words: usize, mut a: *const i32, mut b: *const 
     let mut acc = [[_mm512_set1_epi32(tile.init as i32); 2]; 12];
     let mut excess = [_mm512_setzero_si512(); 2];
     let offset = _mm512_set1_epi8(-128); // 128 without a sign
-    // SAFETY: within the tile, by the caller's promise.
-    (0..12).for_each(|i| unsafe { fetch(c.add(i * tile.stride).cast(), 32) });
+    fetch::<12>(c.cast(), 32, tile);
     for _ in 0..words {
         // SAFETY: within the panels, by the caller's promise.
         unsafe {

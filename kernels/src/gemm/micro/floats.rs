@@ -10,8 +10,7 @@ use super::{Tile, fetch};
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn tile_6x16(depth: usize, mut a: *const f32, mut b: *const f32, c: *mut f32, tile: &Tile) {
     let mut acc = [[_mm256_set1_ps(f32::from_bits(tile.init)); 2]; 6];
-    // SAFETY: within the tile, by the caller's promise.
-    (0..6).for_each(|i| unsafe { fetch(c.add(i * tile.stride).cast(), 16) });
+    fetch::<6>(c.cast(), 16, tile);
     for _ in 0..depth {
         // SAFETY: within the panels, by the caller's promise.
         unsafe {
@@ -23,7 +22,7 @@ pub(super) unsafe fn tile_6x16(depth: usize, mut a: *const f32, mut b: *const f3
                 row[1] = _mm256_fmadd_ps(x, b1, row[1]);
             }
             // The second-level cache would be late.
-            _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(6 * 40).cast());
+            super::super::fetch::line(a.wrapping_add(6 * 40));
             a = a.add(6);
             b = b.add(16);
         }
@@ -33,7 +32,7 @@ pub(super) unsafe fn tile_6x16(depth: usize, mut a: *const f32, mut b: *const f3
         for (j, &value) in row.iter().enumerate() {
             // SAFETY: within the tile, by the caller's promise.
             unsafe {
-                let at = c.add(i * tile.stride + j * 8);
+                let at = c.wrapping_add(i.wrapping_mul(tile.stride)).wrapping_add(j * 8);
                 let mut x = value;
                 if tile.add {
                     x = _mm256_add_ps(_mm256_loadu_ps(at), x);
@@ -52,8 +51,7 @@ pub(super) unsafe fn tile_6x16(depth: usize, mut a: *const f32, mut b: *const f3
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn tile_12x32(depth: usize, mut a: *const f32, mut b: *const f32, c: *mut f32, tile: &Tile) {
     let mut acc = [[_mm512_set1_ps(f32::from_bits(tile.init)); 2]; 12];
-    // SAFETY: within the tile, by the caller's promise.
-    (0..12).for_each(|i| unsafe { fetch(c.add(i * tile.stride).cast(), 32) });
+    fetch::<12>(c.cast(), 32, tile);
     for _ in 0..depth {
         // SAFETY: within the panels, by the caller's promise.
         unsafe {
@@ -73,7 +71,7 @@ pub(super) unsafe fn tile_12x32(depth: usize, mut a: *const f32, mut b: *const f
         for (j, &value) in row.iter().enumerate() {
             // SAFETY: within the tile, by the caller's promise.
             unsafe {
-                let at = c.add(i * tile.stride + j * 16);
+                let at = c.wrapping_add(i.wrapping_mul(tile.stride)).wrapping_add(j * 16);
                 let mut x = value;
                 if tile.add {
                     x = _mm512_add_ps(_mm512_loadu_ps(at), x);
