@@ -1,5 +1,9 @@
-//! Golden vectors, computed by an implementation of their own; the Solidity tests read the same file.
+//! Golden vectors: of trees and tensors, computed by an implementation of their own, which the Solidity tests read too; and the roots
+//! of whole steps.
 #![allow(clippy::unwrap_used, reason = "a test: a wrong file must fail it")]
+
+#[path = "../examples/roots.rs"]
+mod roots;
 
 use lockstep_commit::keccak::{B256, hash_chunk, keccak256};
 use lockstep_commit::{TensorTree, Tree, tree};
@@ -74,4 +78,14 @@ fn tensors() {
         assert_eq!(tree.merkle_root(), hash(&vector["merkleRoot"]), "{vector}");
         assert_eq!(tree.root(), hash(&vector["root"]), "{vector}");
     }
+}
+
+#[test]
+fn roots_of_the_steps_that_ir_has() {
+    let now = roots::text();
+    assert_eq!(now.lines().count(), 22);
+    for (now, then) in now.lines().zip(include_str!("../vectors/steps-v1.txt").lines()) {
+        assert_eq!(now, then, "a changed bit is a new version of the protocol");
+    }
+    assert_eq!(now, include_str!("../vectors/steps-v1.txt"));
 }

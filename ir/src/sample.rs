@@ -14,10 +14,12 @@
 mod code;
 mod malformed;
 mod node;
+mod steps;
 
 use alloc::{vec, vec::Vec};
 
 pub use malformed::any_program;
+pub use steps::{Step, steps};
 
 use crate::{
     SplitMix64,

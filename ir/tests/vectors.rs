@@ -1,10 +1,10 @@
 //! The checked-in vectors are what this build computes, and can be read back by someone who has only the file.
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
-#[path = "../examples/vectors.rs"]
+#[path = "../examples/vectors/main.rs"]
 mod generate;
 
-use lockstep_ir::{Program, Tensor, TensorDecl, eval, validate};
+use lockstep_ir::{eval, sample::steps, validate};
 
 const FILE: &str = include_str!("../vectors/v1.txt");
 
@@ -18,29 +18,14 @@ fn the_file_is_what_this_build_computes() {
     assert_eq!(FILE.lines().next(), Some(generate::MAGIC));
 }
 
-fn tensor(decl: &TensorDecl, hex: &str) -> Tensor {
-    let bytes = (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
-    Tensor::from_bytes(decl.clone(), bytes).unwrap()
-}
-
 #[test]
 fn the_programs_run_from_the_file_alone() {
-    let mut run = 0;
-    for block in FILE.split("\nprogram ").skip(1) {
-        let lines: Vec<&str> = block.lines().collect();
-        let text: Vec<&str> = lines.iter().filter_map(|l| l.strip_prefix('|')).collect();
-        let program: Program = text.join("\n").parse().unwrap();
-        validate(&program).unwrap();
-        let all = |what: &str, decls: Vec<&TensorDecl>| -> Vec<Tensor> {
-            let named = lines.iter().filter_map(|l| l.strip_prefix(what)?.trim().split_once(' '));
-            named.zip(decls).map(|((_, hex), decl)| tensor(decl, hex)).collect()
-        };
-        let state: Vec<&TensorDecl> = program.state.iter().map(|s| &s.decl).collect();
-        let before = all("state", state.clone());
-        let step = eval::step(&program, &before, &all("data", program.data.iter().collect())).unwrap();
-        assert_eq!(step.trace, all("output", program.nodes.iter().map(|n| &n.out).collect()), "{}", lines[0]);
-        assert_eq!(step.state, all("next", state), "{}", lines[0]);
-        run += 1;
+    let all = steps(FILE);
+    for step in &all {
+        validate(&step.program).unwrap();
+        let ran = eval::step(&step.program, &step.state, &step.data).unwrap();
+        assert_eq!(ran.trace, step.trace, "{}", step.name);
+        assert_eq!(ran.state, step.next, "{}", step.name);
     }
-    assert_eq!(run, 18);
+    assert_eq!(all.len(), 21);
 }

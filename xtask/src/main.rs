@@ -99,15 +99,19 @@ fn lint() -> Result<(), String> {
 }
 
 fn regen() -> Result<(), String> {
-    let output = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--release", "-p", "lockstep-ir", "--all-features", "--example", "vectors"])
-        .current_dir(contracts::workspace_root())
-        .output()
-        .map_err(|e| format!("cargo cannot be started: {e}"))?;
-    if !output.status.success() {
-        return Err(format!("the vectors were not made:\n{}", String::from_utf8_lossy(&output.stderr)));
+    for (package, example, file) in
+        [("lockstep-ir", "vectors", "ir/vectors/v1.txt"), ("lockstep-commit", "roots", "commit/vectors/steps-v1.txt")]
+    {
+        let output = Command::new(env!("CARGO"))
+            .args(["run", "--quiet", "--release", "-p", package, "--all-features", "--example", example])
+            .current_dir(contracts::workspace_root())
+            .output()
+            .map_err(|e| format!("cargo cannot be started: {e}"))?;
+        if !output.status.success() {
+            return Err(format!("{file} was not made:\n{}", String::from_utf8_lossy(&output.stderr)));
+        }
+        write(&contracts::workspace_root().join(file), &output.stdout)?;
     }
-    write(&contracts::workspace_root().join("ir/vectors/v1.txt"), &output.stdout)?;
     contracts::run(&[])
 }
 

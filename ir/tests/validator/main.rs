@@ -13,24 +13,7 @@ use lockstep_ir::{
 };
 
 /// A matrix times a vector with a gathered row, in blocks, and a map.
-const RIGHT: &str = "lockstep program 1
-state s0 f32[2] next n0
-state s1 i32[2] next s1
-data d0 f32[2,600]
-node n0 f32[2] {
-  fold [600] lanes from f32 0x00000000
-  operand 0 s1 i32[2] at (o0)
-  operand 1 d0 f32[2,600] at (gather(0), k0)
-  operand 2 s0 f32[2] at (o0)
-  body { v0 = load 1 v1 = acc v2 = fadd v0 v1 }
-  combine { v0 = acc v1 = rhs v2 = fadd v0 v1 }
-  finish { v0 = acc v1 = load 2 v2 = fadd v0 v1 }
-}
-node n1 u32[] {
-  operand 0 n0 f32[2] at (1)
-  finish { v0 = load 0 v1 = f32 0x3f800000 v2 = flt v0 v1 }
-}
-";
+const RIGHT: &str = include_str!("../../examples/vectors/right.txt");
 
 fn parsed(text: &str) -> Program {
     text.parse().unwrap_or_else(|e| panic!("{e}\n{text}"))

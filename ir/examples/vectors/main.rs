@@ -1,34 +1,20 @@
 //! Prints the test vectors of the protocol: `cargo run --release -p lockstep-ir --example vectors > ir/vectors/v1.txt`.
 //!
 //! A second implementation can be checked against that file alone. Lines: magic and version first; `#` starts a comment.
-//!
-//! ```text
-//! number fadd 3f800000 40000000 = 40400000     an instruction on bits (docs/protocol.md, section 1)
-//! widen bf16 ffff = 7fc00000                   stored bits to a value
-//! narrow i8 0000ffff = 7f                      a value to stored bits
-//! function exp 3f800000 = 402df854             a scalar function of the library
-//! philox c0 c1 c2 c3 k0 k1 = w0 w1 w2 w3
-//! program NAME                                 a step: text, encoding, what goes in and what comes out, up to `end`
-//! | lockstep program 1                         the text form, each line after `| `
-//! encoded KECCAK                               keccak256 of abi.encode(Program)
-//! node 0 KECCAK                                keccak256 of abi.encode(Node)
-//! state 0 HEX, data 0 HEX                      tensors before the step, in storage order
-//! output 0 HEX                                 output of a node
-//! next 0 HEX                                   state after the step
-//! end
-//! ```
+//! docs/protocol.md, section 3, says what they mean.
 #![allow(clippy::unwrap_used, reason = "it runs on programs that are written here")]
+
+mod programs;
 
 use std::fmt::Write as _;
 
 use lockstep_ir::{
-    DType, Node, Program, Source, Tensor, TensorDecl, Ty, eval,
+    DType, Node, Source, Tensor, TensorDecl, Ty, eval,
     expr::{Expr, Types, load},
     func, number,
-    sample::{Rng, tensors, valid_program},
+    sample::Rng,
     scalar::Op,
     tensor::{narrow, widen},
-    validate,
 };
 
 /// First words of the file.
@@ -38,6 +24,41 @@ const FLOATS: [u32; 10] =
     [0, 0x8000_0000, 1, 0x007f_ffff, 0x0080_0000, 0x3f80_0000, 0xbf80_0001, 0x7f7f_ffff, 0x7f80_0000, 0x7fc0_0000];
 /// π/4 and its lower neighbour, π/2, the number nearest to a multiple of π/2, and one just below a multiple.
 const ANGLES: [u32; 5] = [0x3f49_0fdb, 0x3f49_0fda, 0x3fc9_0fdb, 0x6f79_be45, 0x7ebd_cda0];
+/// Halves of both signs, even and odd, and their neighbours; where integers end, and their neighbours.
+const HALVES: [u32; 16] = [
+    0x3f00_0000,
+    0x3eff_ffff,
+    0x3f00_0001,
+    0x3fc0_0000,
+    0x4020_0000,
+    0xbf00_0000,
+    0xbfc0_0000,
+    0xc020_0000,
+    0x4aff_ffff,
+    0xcb00_0001,
+    0x4eff_ffff,
+    0x4f00_0000,
+    0xcf00_0000,
+    0xcf00_0001,
+    0x4f7f_ffff,
+    0x4f80_0000,
+];
+/// Infinities that meet a zero or each other, zeros of both signs, a product that is only in range with its addend, a result that is
+/// subnormal, and ties that one rounding breaks otherwise than two.
+const PRODUCTS: [[u32; 3]; 12] = [
+    [0x7f80_0000, 0, 0x3f80_0000],
+    [0x8000_0000, 0xff80_0000, 0x7fc0_0000],
+    [0x7f80_0000, 0x3f80_0000, 0xff80_0000],
+    [0x7f80_0000, 0xbf80_0000, 0xff80_0000],
+    [0x7f7f_ffff, 0x7f7f_ffff, 0xff80_0000],
+    [0x3f80_0000, 0xbf80_0000, 0x3f80_0000],
+    [0x8000_0000, 0x3f80_0000, 0x8000_0000],
+    [0x8000_0000, 0x3f80_0000, 0],
+    [0x7f7f_ffff, 0x4000_0000, 0xff7f_ffff],
+    [0x0080_0000, 0x3f00_0000, 0x0000_0001],
+    [0x3f80_0001, 0x3f80_0001, 0xb380_0000],
+    [0x3f80_0800, 0x3f80_0800, 0x0000_0001],
+];
 const INTEGERS: [u32; 8] = [0, 1, 2, 31, 32, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
 
 #[allow(dead_code, reason = "the test takes the text alone")]
@@ -48,11 +69,11 @@ fn main() {
 /// The whole file.
 #[must_use]
 pub(crate) fn text() -> String {
-    let mut out = format!("{MAGIC}\n# See ir/examples/vectors.rs for what the lines mean.\n");
+    let mut out = format!("{MAGIC}\n# Made by ir/examples/vectors; docs/protocol.md says what the lines mean.\n");
     numbers(&mut out);
     storage(&mut out);
     functions(&mut out);
-    programs(&mut out);
+    programs::write(&mut out);
     out
 }
 
@@ -83,11 +104,20 @@ fn numbers(out: &mut String) {
                 let product = f32::from_bits(args[0]) * f32::from_bits(args[1]);
                 args[2] = number::canonical((-product).to_bits().wrapping_add(rng.below(5) as u32).wrapping_sub(2));
             }
-            let result = number::apply(op, args[0], args[1], args[2]);
-            let args: String = args[..n].iter().map(|a| format!(" {a:08x}")).collect();
-            _ = writeln!(out, "number {}{args} = {result:08x}", op.text());
+            number(out, op, args);
+        }
+        match op {
+            Op::FRint | Op::FFloor | Op::FToI | Op::FToU => HALVES.iter().for_each(|&x| number(out, op, [x, 0, 0])),
+            Op::Fma => PRODUCTS.iter().for_each(|&args| number(out, op, args)),
+            _ => (),
         }
     }
+}
+
+fn number(out: &mut String, op: Op, args: [u32; 3]) {
+    let result = number::apply(op, args[0], args[1], args[2]);
+    let args: String = args[..op.arity()].iter().map(|a| format!(" {a:08x}")).collect();
+    _ = writeln!(out, "number {}{args} = {result:08x}", op.text());
 }
 
 fn storage(out: &mut String) {
@@ -150,83 +180,3 @@ fn functions(out: &mut String) {
         _ = writeln!(out, "philox{input} ={words}");
     }
 }
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn programs(out: &mut String) {
-    let mut rng = Rng::new(4);
-    for (name, text) in WRITTEN {
-        program(out, &mut rng, name, &text.parse().unwrap_or_else(|e| panic!("{name}: {e}")));
-    }
-    for i in 0..12 {
-        let drawn = valid_program(&mut rng, 2, 60);
-        program(out, &mut rng, &format!("random-{i}"), &drawn);
-    }
-}
-
-fn program(out: &mut String, rng: &mut Rng, name: &str, program: &Program) {
-    validate(program).unwrap_or_else(|e| panic!("{name}: {e}"));
-    let (state, data) = tensors(rng, program);
-    let step = eval::step(program, &state, &data).unwrap();
-    _ = writeln!(out, "program {name}");
-    for line in program.to_string().lines() {
-        _ = writeln!(out, "{}", format!("| {line}").trim_end());
-    }
-    _ = writeln!(out, "encoded {}", hex(alloy_primitives::keccak256(program.encode()).as_slice()));
-    for (i, node) in program.nodes.iter().enumerate() {
-        _ = writeln!(out, "node {i} {}", hex(node.hash().as_slice()));
-    }
-    for (what, all) in [("state", &state), ("data", &data), ("output", &step.trace), ("next", &step.state)] {
-        for (i, tensor) in all.iter().enumerate() {
-            _ = writeln!(out, "{what} {i} {}", hex(tensor.bytes()));
-        }
-    }
-    out.push_str("end\n");
-}
-
-/// Programs that show one thing each.
-const WRITTEN: [(&str, &str); 6] = [
-    (
-        "matrix-product-chain",
-        "lockstep program 1 state s0 f32[2,3] next s0 data d0 f32[3,2]
-         node n0 f32[2,2] { fold [3] chain from f32 0x0 operand 0 s0 f32[2,3] at (o0, k0) operand 1 d0 f32[3,2] at (k0, o1)
-           body { v0 = load 0 v1 = load 1 v2 = acc v3 = fma v0 v1 v2 } finish { v0 = acc } }",
-    ),
-    (
-        "row-sums-in-lanes-over-two-levels",
-        "lockstep program 1 state s0 bf16[2,300] next s0
-         node n0 f32[2] { fold [300] lanes from f32 0x0 operand 0 s0 bf16[2,300] at (o0, k0)
-           body { v0 = acc v1 = load 0 v2 = fadd v0 v1 } combine { v0 = acc v1 = rhs v2 = fadd v0 v1 } finish { v0 = acc } }",
-    ),
-    (
-        "three-levels",
-        "lockstep program 1 state s0 u32[] next n0
-         node n0 u32[] { fold [65,1009] chain from u32 7 operand 0 s0 u32[] at ()
-           body { v0 = acc v1 = u32 31 v2 = mul v0 v1 v3 = k v4 = add v2 v3 v5 = kf 1 v6 = xor v4 v5 }
-           combine { v0 = acc v1 = u32 17 v2 = mul v0 v1 v3 = rhs v4 = add v2 v3 }
-           finish { v0 = acc v1 = load 0 v2 = xor v0 v1 } }",
-    ),
-    (
-        "padded-window-that-skips",
-        "lockstep program 1 state s0 f32[4,4] next n0 data d0 f32[3,3]
-         node n0 f32[4,4] { fold [3,3] chain from f32 0x80000000
-           operand 0 s0 f32[4,4] at (o0+k0-1, o1+k1-1) skip operand 1 d0 f32[3,3] at (k0, k1)
-           body { v0 = load 0 v1 = load 1 v2 = acc v3 = fma v0 v1 v2 } finish { v0 = acc } }",
-    ),
-    (
-        "gathered-rows",
-        "lockstep program 1 state s0 i8[6] next s0 data d0 bf16[4,3]
-         node n0 bf16[6,3] { operand 0 s0 i8[6] at (o0) operand 1 d0 bf16[4,3] at (gather(0)+1, 2-o1) fill f32 0xff800000
-           finish { v0 = load 1 v1 = coord 0 v2 = u_to_f v1 v3 = fmul v0 v2 } }",
-    ),
-    (
-        "storage-and-state",
-        "lockstep program 1 state s0 i8[5] next n0 state s1 f32[5] next n1 state s2 u32[5] next d0 data d0 u32[5]
-         node n0 i8[5] { operand 0 s0 i8[5] at (4-o0) operand 1 d0 u32[5] at (o0)
-           finish { v0 = load 0 v1 = load 1 v2 = as_i v1 v3 = mul v0 v2 } }
-         node n1 f32[5] { domain [5,1] operand 0 n0 i8[5] at (o0+o1) operand 1 s1 f32[5] at (o0)
-           finish { v0 = load 0 v1 = i_to_f v0 v2 = load 1 v3 = fdiv v1 v2 } }",
-    ),
-];
