@@ -4,7 +4,7 @@ use crate::{
     access::{Address, BLOCK, digits},
     blocks::FoldCode,
     code::Reg,
-    compile::{FoldKernel, FoldStream, Way},
+    compile::{FoldKernel, FoldStream, Source, Way},
     levels::Levels,
     worker::Worker,
 };
@@ -58,7 +58,8 @@ impl Worker<'_> {
     }
 
     fn start(&self, stream: &FoldStream, at: &[u64]) -> (i64, i64) {
-        let Address::Linear { base, domain, .. } = &self.node.places.operands[stream.operand].address else {
+        let Source::Operand(operand) = stream.source else { return (0, 0) };
+        let Address::Linear { base, domain, .. } = &self.node.places.operands[operand].address else {
             return (i64::MIN, 0);
         };
         let index = domain.iter().zip(at).fold(*base, |sum, (&c, &x)| sum + c * x as i64);
@@ -175,11 +176,19 @@ impl Worker<'_> {
             let lane = |j: usize| (i * kernel.lanes + j) as u64;
             area[kernel.mask + i] = std::array::from_fn(|j| if lane(j) < rest { u32::MAX } else { 0 });
         }
-        let size = |s: usize| self.node.places.operands[kernel.streams[s].operand].dtype.size();
+        // Where a stream lies, its number of elements, and the size of one.
+        let memory = |s: usize| match kernel.streams[s].source {
+            Source::Position => (kernel.positions.as_ptr() as u64, kernel.positions.len(), 4),
+            Source::Operand(i) => {
+                let (bytes, size) = (self.operands[i], self.node.places.operands[i].dtype.size());
+                (bytes.as_ptr() as u64, bytes.len() / size, size)
+            }
+        };
+        let size = |s: usize| memory(s).2;
         let all = 0..kernel.streams.len();
         arguments.extend([call.outputs as u64, area.as_mut_ptr() as u64]);
         for s in all.clone() {
-            let bytes = self.operands[kernel.streams[s].operand];
+            let (address, elements, size) = memory(s);
             let first = run.starts[s].0 + (call.skip)(s);
             let reaches = [
                 run.starts[s].1 * (call.outputs as i64 - 1),
@@ -188,8 +197,8 @@ impl Worker<'_> {
             ];
             let low = first + reaches.iter().map(|r| r.min(&0)).sum::<i64>();
             let high = first + reaches.iter().map(|r| r.max(&0)).sum::<i64>();
-            assert!(low >= 0 && (high as usize) < bytes.len() / size(s), "a fold stays inside its operands");
-            arguments.push(bytes.as_ptr() as u64 + first as u64 * size(s) as u64);
+            assert!(low >= 0 && (high as usize) < elements, "a fold stays inside its operands");
+            arguments.push(address + first as u64 * size as u64);
         }
         arguments.push(out.as_mut_ptr() as u64);
         arguments.extend(all.clone().map(|s| ((call.step)(s) * size(s) as i64) as u64));

@@ -1,6 +1,6 @@
 //! Between stored bytes and registers.
 
-use std::alloc::{Layout, alloc_zeroed};
+use std::alloc::{Layout, alloc, alloc_zeroed};
 
 use lockstep_ir::{
     DType,
@@ -138,12 +138,30 @@ fn put<const N: usize>(out: &mut [[u8; N]], values: &[u32], narrow: impl Fn(u32)
     out.iter_mut().zip(values).for_each(|(o, &v)| *o = narrow(v));
 }
 
-/// Zeros, fresh from the system where they are many; `None` if there is not enough memory.
-#[allow(unsafe_code, reason = "`Vec` can ask for zeroed memory, or for memory that may be refused, but not both")]
-pub(crate) fn zeroed(size: usize) -> Option<Vec<u8>> {
+/// Memory for an output, all of which is going to be written: what it holds until then is anything. `None` if there is not enough.
+#[allow(unsafe_code, reason = "`Vec` can neither leave memory as it is nor be refused some")]
+pub(crate) fn unwritten(size: usize) -> Option<Vec<u8>> {
     let layout = Layout::array::<u8>(size).ok().filter(|l| l.size() > 0)?;
     // SAFETY: the layout is not empty.
-    let start = unsafe { alloc_zeroed(layout) };
-    // SAFETY: allocated by the global allocator with this layout, and all of it initialised.
-    (!start.is_null()).then(|| unsafe { Vec::from_raw_parts(start, size, size) })
+    let start = unsafe { if CAN_SETTLE { alloc(layout) } else { alloc_zeroed(layout) } };
+    if start.is_null() {
+        return None;
+    }
+    settle(start);
+    // SAFETY: allocated by the global allocator with this layout, and all of it has some value.
+    Some(unsafe { Vec::from_raw_parts(start, size, size) })
+}
+
+/// Whether [`settle`] does anything.
+const CAN_SETTLE: bool = cfg!(all(not(miri), any(target_arch = "x86_64", target_arch = "aarch64")));
+
+/// Gives memory behind a pointer the value that it happens to have.
+#[allow(unsafe_code, reason = "assembly without instructions")]
+fn settle(start: *mut u8) {
+    #[cfg(all(not(miri), any(target_arch = "x86_64", target_arch = "aarch64")))]
+    // SAFETY: for all that the compiler knows, this writes every byte behind the pointer with what is there.
+    unsafe {
+        std::arch::asm!("/* {} */", in(reg) start, options(nostack, preserves_flags));
+    }
+    let _ = start;
 }

@@ -30,7 +30,7 @@ pub struct Options {
     pub isa: Option<Isa>,
     /// Most threads to use; by default as many as the machine has.
     pub threads: Option<NonZeroUsize>,
-    /// For tests: use all threads even where that is slower.
+    /// For tests: use all threads even where that is slower, and start from outputs that hold something.
     #[doc(hidden)]
     pub split_small: bool,
     /// For tests: evaluate scalar programs, where machine code would run.
@@ -192,7 +192,7 @@ impl Plan {
             let mut outs = Vec::with_capacity(node.outs.len());
             for out in &node.outs {
                 let reused = out.reuse.and_then(|i| made[i].take());
-                outs.push(reused.map_or_else(|| allocate(out.number, &out.decl), Ok)?);
+                outs.push(reused.map_or_else(|| allocate(out.number, &out.decl, self.split_small), Ok)?);
             }
             let operands: Option<Vec<&[u8]>> =
                 node.sources.iter().map(|&s| find(s, state, data, &made).map(Tensor::bytes)).collect();
@@ -310,9 +310,12 @@ fn find<'a>(source: Source, state: &'a [Tensor], data: &'a [Tensor], made: &'a [
     }
 }
 
-/// A tensor of zeros.
-fn allocate(node: usize, decl: &TensorDecl) -> Result<Tensor, Error> {
+/// A tensor that is going to be written, all of it; for tests, of what must not be left in it.
+fn allocate(node: usize, decl: &TensorDecl, spoil: bool) -> Result<Tensor, Error> {
     let refused = || Error::Memory { node, bytes: bytes(decl) };
-    let buffer = usize::try_from(bytes(decl)).ok().and_then(memory::zeroed).ok_or_else(refused)?;
+    let mut buffer = usize::try_from(bytes(decl)).ok().and_then(memory::unwritten).ok_or_else(refused)?;
+    if spoil {
+        buffer.fill(0xa5);
+    }
     Tensor::from_bytes(decl.clone(), buffer).map_err(|_| refused())
 }

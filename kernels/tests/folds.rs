@@ -8,7 +8,7 @@ use lockstep_ir::{
     DType, Order, Program,
     build::{NodeBuilder, ProgramBuilder, k, o},
     eval,
-    expr::{Expr, acc, f, i, load, max, max_nan, rhs},
+    expr::{Expr, acc, f, i, k as position, kf as factor, load, max, max_nan, rhs, select, u},
 };
 use lockstep_kernels::{
     Isa, Options, Plan,
@@ -86,6 +86,35 @@ fn lengths_around_a_leaf_block() {
 #[test]
 fn lengths_of_three_levels() {
     check_lengths(&[65_535, 65_536, 65_553, 70_000], &[2]);
+}
+
+/// A value at a position that an operand names, and positions themselves: along rows, across them, with an operand that would be skipped.
+#[test]
+fn positions_are_read_along_rows_and_across_them() {
+    for (n, length) in (0..).zip([1u32, 2, 7, 8, 16, 17, 40, 255, 256, 257, 300, 600, 70_000]) {
+        for (along, order) in [(true, Order::Lanes), (true, Order::Chain), (false, Order::Lanes), (false, Order::Chain)]
+        {
+            if !along && length > 8 {
+                continue;
+            }
+            let outputs = if length > 1000 { 2 } else { 19 };
+            let place = load(1).and(&u(15));
+            let found = [position().eq(&place), factor(0).lt(&place), (factor(1) + position()).ne(&place)];
+            let bodies = found.map(|found| select(&found, &load(0), &acc()));
+            for body in bodies {
+                let mut p = ProgramBuilder::new();
+                let s = p.state(DType::F32, &[outputs]);
+                let x = p.data(DType::F32, &if along { [outputs, length] } else { [length, outputs] });
+                let label = p.data(DType::U32, &[outputs]);
+                let at = if along { x.at([o(0), k(0)]) } else { x.at([k(0), o(0)]) };
+                let node = NodeBuilder::new(DType::F32, &[outputs]).operand(at.skip()).operand(label.at([o(0)]));
+                let node = node.fold(&[length, 1], order, f(0.5), body).combine(acc() + rhs()).finish(acc());
+                let y = p.node(node).unwrap();
+                p.set(&s, &y);
+                check(&p.build().unwrap(), n);
+            }
+        }
+    }
 }
 
 /// Sums over rows through the copy that makes them judgeable, which a step reads past.

@@ -1,7 +1,7 @@
 //! Folds whose leaf blocks run as machine code: which way a node can take, and its routines.
 
 use lockstep_ir::{
-    DType, Node, Order,
+    DType, Node, Operand, Order,
     program::BLOCK,
     scalar::{Instr, Op},
 };
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Error,
-    access::{Address, Places},
+    access::{Address, Place, Places},
 };
 
 /// How the leaf blocks of a fold are computed.
@@ -29,10 +29,18 @@ pub(crate) enum Way {
     Columns,
 }
 
-/// One tensor that a fold's body reads.
+/// What a fold's body reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Source {
+    Operand(usize),
+    /// The fold position, from a list of them.
+    Position,
+}
+
+/// One tensor that a fold's body reads, or the fold's positions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FoldStream {
-    pub(crate) operand: usize,
+    pub(crate) source: Source,
     pub(crate) kind: Kind,
     /// Elements from one fold position to the next.
     pub(crate) stride: i64,
@@ -45,6 +53,8 @@ pub(crate) struct FoldKernel {
     pub(crate) leaf: Entry,
     pub(crate) combine: Option<Entry>,
     pub(crate) streams: Vec<FoldStream>,
+    /// All fold positions, if a stream reads them.
+    pub(crate) positions: Vec<u32>,
     /// Registers of scratch of both routines.
     pub(crate) slots: usize,
     /// Where `rows` reads its mask: a slot for each of `registers`.
@@ -53,11 +63,20 @@ pub(crate) struct FoldKernel {
     pub(crate) lanes: usize,
 }
 
+/// Longest fold whose positions are kept as a list: 4 MiB.
+const MOST_POSITIONS: u64 = 1 << 20;
+
 /// The way that a node's fold can take, and the operands of its body.
 pub(crate) fn way(node: &Node, places: &Places) -> Option<(Way, Vec<FoldStream>)> {
     let fold = node.fold.as_ref()?;
-    let positions = |i: &Instr| matches!(i, Instr::Op { op: Op::Coord | Op::K | Op::Kf, .. });
-    if fold.body.iter().any(positions) || places.fold.len() > 1 || node.operands.iter().any(|o| o.skip) {
+    let has = |ops: &[Op]| fold.body.iter().any(|i| matches!(i, Instr::Op { op, .. } if ops.contains(op)));
+    // What is never out of bounds is never skipped.
+    let skips = |(operand, place): (&Operand, &Place)| operand.skip && matches!(place.address, Address::Tested(_));
+    if places.fold.len() > 1
+        || has(&[Op::Coord])
+        || has(&[Op::K, Op::Kf]) && node.fold_length() > MOST_POSITIONS
+        || node.operands.iter().zip(&places.operands).any(skips)
+    {
         return None;
     }
     [Way::Rows, Way::Columns].into_iter().find_map(|way| {
@@ -85,34 +104,48 @@ pub(crate) fn runs_compiled(node: &Node) -> bool {
     way(node, &Places::new(node)).is_some()
 }
 
-/// The operands of the body, each once; `None` if one lies otherwise than this way wants it.
+/// What an instruction of the body reads beside the accumulator, if anything that changes from one fold position to the next, or may.
+fn source(instr: &Instr, places: &Places) -> Option<Source> {
+    match *instr {
+        Instr::Op { op: Op::Load, a, .. } => Some(Source::Operand(usize::from(a))),
+        Instr::Op { op: Op::K, .. } => Some(Source::Position),
+        // With one dimension of more than one position, it is the position.
+        Instr::Op { op: Op::Kf, a, .. } => places.kf[usize::from(a)].map(|_| Source::Position),
+        _ => None,
+    }
+}
+
+/// What the body reads, each once; `None` if an operand lies otherwise than this way wants it.
 fn streams(body: &[Instr], places: &Places, way: Way) -> Option<Vec<FoldStream>> {
+    if way == Way::Rows && places.fold.is_empty() {
+        return None;
+    }
     let mut streams: Vec<FoldStream> = Vec::new();
-    for instr in body {
-        let Instr::Op { op: Op::Load, a, .. } = *instr else { continue };
-        let operand = usize::from(a);
-        if streams.iter().any(|s| s.operand == operand) {
-            continue;
+    for source in body.iter().filter_map(|i| source(i, places)) {
+        if !streams.iter().any(|s| s.source == source) {
+            streams.push(stream(source, places, way)?);
         }
-        let place = &places.operands[operand];
-        let Address::Linear { domain, fold, .. } = &place.address else { return None };
-        let stride = fold.first().copied().unwrap_or(0);
-        // Places do not count an extent of one, so a missing dimension is a step that is never taken.
-        let side = match way {
-            Way::Rows if places.fold.is_empty() => return None,
-            Way::Rows => stride,
-            Way::Columns => domain.last().copied().unwrap_or(0),
-        };
-        let kind = match (side, place.dtype) {
-            (1, DType::I8) => Kind::Byte,
-            (1, DType::Bf16) => Kind::Half,
-            (1, _) => Kind::Word,
-            (0, DType::F32 | DType::I32 | DType::U32) => Kind::Same,
-            _ => return None,
-        };
-        streams.push(FoldStream { operand, kind, stride });
     }
     Some(streams)
+}
+
+fn stream(source: Source, places: &Places, way: Way) -> Option<FoldStream> {
+    let Source::Operand(operand) = source else {
+        return Some(FoldStream { source, kind: if way == Way::Rows { Kind::Word } else { Kind::Same }, stride: 1 });
+    };
+    let place = &places.operands[operand];
+    let Address::Linear { domain, fold, .. } = &place.address else { return None };
+    // Places do not count an extent of one, so a missing dimension is a step that is never taken.
+    let stride = fold.first().copied().unwrap_or(0);
+    let side = if way == Way::Rows { stride } else { domain.last().copied().unwrap_or(0) };
+    let kind = match (side, place.dtype) {
+        (1, DType::I8) => Kind::Byte,
+        (1, DType::Bf16) => Kind::Half,
+        (1, _) => Kind::Word,
+        (0, DType::F32 | DType::I32 | DType::U32) => Kind::Same,
+        _ => return None,
+    };
+    Some(FoldStream { source, kind, stride })
 }
 
 /// Makes the drafts of one fold's routines.
@@ -135,15 +168,13 @@ impl Builder<'_> {
         let mut lower = Lower { draft, pool: &mut self.pool, target: self.target };
         let result = lower.program(&fold.body, |lower, op, index| match op {
             Op::Acc => Some(Scalar::Bits(acc)),
-            Op::Load => {
-                let slot = streams.iter().position(|s| s.operand == index)?;
+            Op::Kf if places.kf[index].is_none() => Some(Scalar::Bits(lower.draft.splat(lower.pool, 0))),
+            Op::Load | Op::K | Op::Kf => {
+                let source = if op == Op::Load { Source::Operand(index) } else { Source::Position };
+                let slot = streams.iter().position(|s| s.source == source)?;
                 let element = lower.draft.value(read(slot, lane));
-                let dtype = places.operands[index].dtype;
-                Some(Scalar::Bits(if streams[slot].kind == Kind::Half {
-                    lower.widened(dtype, element)
-                } else {
-                    element
-                }))
+                let half = streams[slot].kind == Kind::Half;
+                Some(Scalar::Bits(if half { lower.widened(places.operands[index].dtype, element) } else { element }))
             }
             _ => None,
         })?;
@@ -294,8 +325,10 @@ impl FoldKernel {
         let combines = node.fold.as_ref().is_some_and(|f| f.order == Order::Lanes) || node.fold_length() > BLOCK;
         let combine =
             if combines { Some(builder().combine_routine().ok_or_else(wrong)?.map_err(failed)?) } else { None };
+        let positions = streams.iter().any(|s| s.source == Source::Position);
         Ok(Some(Self {
             way,
+            positions: if positions { (0..node.fold_length() as u32).collect() } else { Vec::new() },
             slots: leaf.slots.max(combine.as_ref().map_or(0, |c| c.slots)),
             leaf: assembly.add(&leaf.bytes, leaf.constants),
             combine: combine.map(|c| assembly.add(&c.bytes, c.constants)),

@@ -27,7 +27,7 @@ mod simulate;
 mod tests;
 
 pub(crate) use code::Assembly;
-pub(crate) use fold::{FoldKernel, FoldStream, Way, reads_columns, runs_compiled};
+pub(crate) use fold::{FoldKernel, FoldStream, Source, Way, reads_columns, runs_compiled};
 pub(crate) use map::{Feed, MapKernel, Shape, Stored};
 pub(crate) use ops::Target;
 

@@ -5,10 +5,11 @@ use lockstep_ir::{
     DType, Order, Program,
     build::{NodeBuilder, ProgramBuilder, k, o},
     eval,
-    expr::{Expr, acc, f, load, rhs},
+    expr::{Expr, acc, f, k as position, load, rhs, select},
     func::tanh,
 };
 
+use super::runs_compiled;
 use crate::{
     Isa, Options, Plan,
     testing::{Rng, Size, inputs, program},
@@ -60,7 +61,12 @@ fn values_are_put_away_and_come_back() {
 
 #[test]
 fn folds_in_simulated_avx512() {
-    for (rows, columns) in [(1, 16), (3, 17), (9, 300), (5, 600), (33, 64)] {
+    let found = position().eq(&load(1).to_u32());
+    let bodies = [acc() + load(0) * load(1), select(&found, &load(0), &acc())];
+    for ((rows, columns), body) in [(1, 16), (3, 17), (9, 300), (5, 600), (33, 64)]
+        .iter()
+        .flat_map(|shape| bodies.iter().map(move |b| (*shape, b)))
+    {
         let mut p = ProgramBuilder::new();
         let s = p.state(DType::F32, &[rows]);
         let x = p.data(DType::F32, &[rows, columns]);
@@ -68,9 +74,11 @@ fn folds_in_simulated_avx512() {
             p.node(NodeBuilder::new(DType::F32, &[rows, columns]).operand(x.at([o(0), o(1)])).finish(tanh(&load(0))));
         let y = y.unwrap();
         let node = NodeBuilder::new(DType::F32, &[rows]).operand(y.at([o(0), k(0)])).operand(s.at([o(0)]));
-        let node = node.fold(&[columns], Order::Lanes, f(0.5), acc() + load(0) * load(1)).combine(acc() + rhs());
+        let node = node.fold(&[columns], Order::Lanes, f(0.5), body.clone()).combine(acc() + rhs());
         let y = p.node(node.finish(acc())).unwrap();
         p.set(&s, &y);
-        check(&p.build().unwrap(), u64::from(columns));
+        let p = p.build().unwrap();
+        assert!(runs_compiled(&p.nodes[1]));
+        check(&p, u64::from(columns));
     }
 }
