@@ -111,7 +111,7 @@ fn compare(seed: u64, p: &Program) {
     let (state, data) = inputs(&mut rng, p);
     let expected: &Tensor = &eval::step(p, &state, &data).unwrap().trace[0];
     for isa in Isa::ALL.into_iter().filter(|i| i.is_available()) {
-        for threads in [1, 2] {
+        for threads in [1, 2, 3] {
             let options =
                 Options { isa: Some(isa), threads: NonZeroUsize::new(threads), split_small: true, interpret: false };
             let plan = Plan::with(p, options).unwrap();
@@ -163,4 +163,43 @@ fn deep_products() {
         }
     }
     assert!(compared > 10, "only {compared} programs could be judged");
+}
+
+/// A matrix times a vector, whose rows lie along the fold: what generating a token is made of.
+#[test]
+fn a_matrix_times_a_vector() {
+    for (seed, (n, depth)) in (0..).zip([(16, 1), (17, 40), (64, 256), (65, 257), (130, 600), (300, 300)]) {
+        let mut p = ProgramBuilder::new();
+        let s = p.state(DType::F32, &[1, n]);
+        let matrix = p.data(DType::F32, &[n, depth]);
+        let vector = p.data(DType::F32, &[depth]);
+        let node = NodeBuilder::new(DType::F32, &[1, n]).operand(matrix.at([o(1), k(0)])).operand(vector.at([k(0)]));
+        let node = node.fold(&[depth], Order::Chain, f(0.5), load(0).fma(&load(1), &acc())).combine(acc() + rhs());
+        let y = p.node(node.finish(max(&acc(), &f(0.0)))).unwrap();
+        p.set(&s, &y);
+        let p = p.build().unwrap();
+        compare(seed, &p);
+        let kernels = Plan::new(&p).unwrap().kernels().collect::<Vec<_>>();
+        assert!(depth == 1 || Isa::detect() == Ok(Isa::Portable) || kernels == ["gemm"], "{n} × {depth}: {kernels:?}");
+    }
+}
+
+/// Threads share the columns, in groups of 64 or 128.
+#[test]
+fn products_of_few_rows() {
+    let mut compared = 0;
+    for seed in 2000..2100 {
+        let mut rng = Rng::new(seed);
+        let c = Case {
+            batch: rng.pick(&[1, 1, 2]),
+            m: rng.pick(&[1, 2, 6, 7, 12, 13]),
+            n: rng.pick(&[64, 65, 100, 128, 130, 300]),
+            k: rng.pick(&[2, 8, 255, 257, 300]),
+        };
+        if let Some(p) = program(&mut rng, &c) {
+            compare(seed, &p);
+            compared += 1;
+        }
+    }
+    assert!(compared > 30, "only {compared} programs could be judged");
 }

@@ -25,6 +25,8 @@ pub(super) struct Cut {
     pub(super) groups: usize,
     /// Columns of a group.
     width: usize,
+    /// Set for so few rows that threads share the columns: a group of them is packed and used by one thread, over the whole depth.
+    pub(super) columns: Option<Groups>,
 }
 
 /// Columns and fold positions whose part of `B` is packed, then used.
@@ -63,7 +65,10 @@ impl Cut {
                 steps.push(Step { columns: column..(column + columns).min(n), depth: at..(at + KC).min(k) });
             }
         }
-        Self { steps, rows: rows(m, micro.mr, threads), groups: columns.div_ceil(width), width }
+        let few = m.div_ceil(micro.mr) < threads && m <= MOST_ROWS && n > width;
+        let all = few.then_some(Groups { start: 0, end: n, width });
+        let groups = if few { 0 } else { columns.div_ceil(width) };
+        Self { steps, rows: rows(m, micro.mr, if few { 1 } else { threads }), groups, width, columns: all }
     }
 
     pub(super) fn groups_of(&self, step: &Step) -> Groups {

@@ -23,7 +23,10 @@ mod transpose;
 pub(crate) use micro::Micro;
 pub(crate) use pattern::Gemm;
 
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::{
+    ops::Range,
+    sync::{Mutex, MutexGuard, PoisonError, RwLock},
+};
 
 use crate::{
     Error, Isa,
@@ -33,7 +36,7 @@ use crate::{
     phases::Phases,
     worker::Worker,
 };
-use cut::{Cut, Step};
+use cut::{Cut, Groups, Step};
 use micro::Tile;
 use pack::{Packed, Source};
 
@@ -43,6 +46,9 @@ const KC: usize = BLOCK as usize;
 const WHOLE_PRODUCTS: usize = 4;
 /// Operations of the vector evaluator that take as long as one multiply-add in a tile.
 const SPEEDUP: u64 = 32;
+
+/// Rows that take as long to multiply as `B` takes to be packed.
+const PACKING_ROWS: u64 = 16;
 
 /// Packed columns of `B`.
 type Group = RwLock<Packed>;
@@ -93,12 +99,16 @@ struct Job<'a> {
 struct Mine<'a> {
     buffers: &'a Buffers,
     a: Packed,
+    /// For a group of columns that no other thread uses.
+    b: Packed,
     finish: Option<Worker<'a>>,
 }
 
 impl Drop for Mine<'_> {
     fn drop(&mut self) {
-        lock(&self.buffers.a).push(std::mem::take(&mut self.a));
+        let mut free = lock(&self.buffers.a);
+        free.push(std::mem::take(&mut self.b));
+        free.push(std::mem::take(&mut self.a));
     }
 }
 
@@ -110,7 +120,8 @@ impl<'a> Products<'a> {
     pub(crate) fn run(&self, out: &mut [u8], threads: usize, split_small: bool) -> Result<(), Error> {
         let bytes = (self.gemm.m * self.gemm.n) as usize * self.node.out.size();
         let batches = out.len() / bytes;
-        let work = (out.len() / self.node.out.size()) as u64 * self.node.work / SPEEDUP;
+        let elements = (out.len() / self.node.out.size()) as u64;
+        let work = (elements + elements / self.gemm.m * PACKING_ROWS) * self.node.work / SPEEDUP;
         let work = if split_small { u64::MAX } else { work };
         let threads = threads_for(work, threads) as usize;
         if threads == 1 || batches >= WHOLE_PRODUCTS * threads {
@@ -138,7 +149,9 @@ impl<'a> Products<'a> {
 
     fn mine(&self) -> Mine<'a> {
         let finish = (!self.gemm.plain).then(|| Worker::new(self.node, self.isa, self.operands));
-        Mine { buffers: self.buffers, a: lock(&self.buffers.a).pop().unwrap_or_default(), finish }
+        let mut free = lock(&self.buffers.a);
+        let [a, b] = [0; 2].map(|_| free.pop().unwrap_or_default());
+        Mine { buffers: self.buffers, a, b, finish }
     }
 
     /// Sets up one product and has it `done`.
@@ -158,31 +171,68 @@ impl<'a> Products<'a> {
             let here = take(&mut values, block.len() * n * 4);
             rows.push(Mutex::new((here, (!in_place).then(|| take(&mut rest, block.len() * n * size)))));
         }
-        let phases = cut.steps.iter().flat_map(|step| [cut.groups_of(step).len(), cut.rows.len()]);
-        done(&Job { batch, cut, b: &b, rows, phases: Phases::new(phases) });
+        let phases = match cut.columns {
+            Some(columns) => Phases::new([columns.len(), 1].into_iter()),
+            None => Phases::new(cut.steps.iter().flat_map(|step| [cut.groups_of(step).len(), cut.rows.len()])),
+        };
+        done(&Job { batch, cut, b: &b, rows, phases });
         lock(&self.buffers.rooms).push(Room { b, products });
     }
 
     /// Works on pieces of a product until none is left.
     fn take_part(&self, job: &Job<'_>, mine: &mut Mine<'_>) {
+        if let Some(columns) = job.cut.columns {
+            return self.take_columns(job, columns, mine);
+        }
         while let Some(piece) = job.phases.take() {
             let step = &job.cut.steps[piece.phase / 2];
             if piece.phase % 2 == 0 {
-                self.pack(job, step, piece.index);
+                let columns = job.cut.groups_of(step).columns(piece.index);
+                let mut packed = job.b[piece.index].write().unwrap_or_else(PoisonError::into_inner);
+                self.pack(job, columns, step, &mut packed);
                 continue;
             }
             let mut rows = lock(&job.rows[piece.index]);
-            let (values, out) = &mut *rows;
-            self.multiply(job, step, piece.index, values, &mut mine.a);
-            if piece.phase / 2 + 1 == job.cut.steps.len()
-                && let Some(finish) = &mut mine.finish
-            {
-                let first = (job.batch * self.gemm.m + job.cut.rows[piece.index].start as u64) * self.gemm.n;
-                match out {
-                    Some(out) => finish_from(finish, first, values, out),
-                    None => finish_in_place(finish, first, values),
-                }
+            self.multiply(job, step, piece.index, rows.0, &mut mine.a);
+            if piece.phase / 2 + 1 == job.cut.steps.len() {
+                self.finish(job, piece.index, &mut rows, mine);
             }
+        }
+    }
+
+    /// The same where threads share the columns. A group's products are made beside the output, whose rows lie across all groups.
+    fn take_columns(&self, job: &Job<'_>, groups: Groups, mine: &mut Mine<'_>) {
+        let (m, n) = (self.gemm.m as usize, self.gemm.n as usize);
+        let mut products = Vec::new();
+        while let Some(piece) = job.phases.take() {
+            if piece.phase == 1 {
+                self.finish(job, 0, &mut lock(&job.rows[0]), mine);
+                continue;
+            }
+            let columns = groups.columns(piece.index);
+            let stride = columns.len().next_multiple_of(self.micro.nr);
+            products.resize(m * stride * 4, 0);
+            for at in (0..self.gemm.k as usize).step_by(KC) {
+                let step = Step { columns: columns.clone(), depth: at..(at + KC).min(self.gemm.k as usize) };
+                self.pack(job, columns.clone(), &step, &mut mine.b);
+                let tile = self.pack_rows(job, &step, &(0..m), &mut mine.a);
+                let size = [m, columns.len(), step.depth.len()];
+                self.block(&mine.a, &mine.b, &mut products, size, &Tile { stride, ..tile });
+            }
+            let mut rows = lock(&job.rows[0]);
+            for (to, from) in rows.0.chunks_mut(n * 4).zip(products.chunks(stride * 4)) {
+                to[columns.start * 4..columns.end * 4].copy_from_slice(&from[..columns.len() * 4]);
+            }
+        }
+    }
+
+    /// Applies the node's `finish` to the products of a block of rows.
+    fn finish(&self, job: &Job<'_>, block: usize, (values, out): &mut Part<'_>, mine: &mut Mine<'_>) {
+        let Some(finish) = &mut mine.finish else { return };
+        let first = (job.batch * self.gemm.m + job.cut.rows[block].start as u64) * self.gemm.n;
+        match out {
+            Some(out) => finish_from(finish, first, values, out),
+            None => finish_in_place(finish, first, values),
         }
     }
 
@@ -197,24 +247,28 @@ impl<'a> Products<'a> {
     }
 
     /// Packs the columns of one group.
-    fn pack(&self, job: &Job<'_>, step: &Step, group: usize) {
+    fn pack(&self, job: &Job<'_>, columns: Range<usize>, step: &Step, packed: &mut Packed) {
         let source = self.source(&self.gemm.b, job.batch);
-        let columns = job.cut.groups_of(step).columns(group);
         let sizes: [&[u64]; 2] = [&self.gemm.n_sizes, &self.gemm.k_sizes];
         let spans = [(columns.start as u64, columns.len()), (step.depth.start as u64, step.depth.len())];
-        let mut packed = job.b[group].write().unwrap_or_else(PoisonError::into_inner);
         packed.fill(&source, sizes, spans, self.micro.nr, self.micro.right());
     }
 
-    /// Folds a block of rows over the depth of a step, for its columns.
-    fn multiply(&self, job: &Job<'_>, step: &Step, block: usize, c: &mut [u8], a: &mut Packed) {
-        let (g, rows) = (self.gemm, &job.cut.rows[block]);
+    /// Packs rows, and tells what becomes of their tiles.
+    fn pack_rows(&self, job: &Job<'_>, step: &Step, rows: &Range<usize>, a: &mut Packed) -> Tile {
+        let g = self.gemm;
         let source = self.source(&g.a, job.batch);
         let sizes: [&[u64]; 2] = [&g.m_sizes, &g.k_sizes];
         let spans = [(rows.start as u64, rows.len()), (step.depth.start as u64, step.depth.len())];
         a.fill(&source, sizes, spans, self.micro.mr, self.micro.left());
         let canonical = step.depth.end == g.k as usize;
-        let tile = Tile { init: g.init, add: step.depth.start > 0, canonical, stride: g.n as usize };
+        Tile { init: g.init, add: step.depth.start > 0, canonical, stride: g.n as usize }
+    }
+
+    /// Folds a block of rows over the depth of a step, for its columns.
+    fn multiply(&self, job: &Job<'_>, step: &Step, block: usize, c: &mut [u8], a: &mut Packed) {
+        let rows = &job.cut.rows[block];
+        let tile = self.pack_rows(job, step, rows, a);
         let groups = job.cut.groups_of(step);
         for group in 0..groups.len() {
             let columns = groups.columns(group);

@@ -64,6 +64,9 @@ pub(crate) struct Gemm {
 /// Longest fold whose block results fold in one more level.
 const TWO_LEVELS: u64 = 65_536;
 
+/// Columns from which on a row alone is a product.
+const FEWEST_COLUMNS: u64 = 16;
+
 impl Gemm {
     /// Recognises a matrix product in a compiled node.
     pub(crate) fn find(node: &Node, blocks: &Blocks) -> Option<Self> {
@@ -111,10 +114,13 @@ impl Gemm {
             outer: f.domain[outer].to_vec(),
             k: f.fold.clone(),
         };
-        (rows > 0).then(|| Self {
+        let n = sizes[inner..].iter().product();
+        // A matrix times a vector: packing is faster than reading across the rows of the matrix. Along them, columns are not packed.
+        let vector = rows == 0 && n >= FEWEST_COLUMNS && b.domain.last() != Some(&1);
+        (rows > 0 || vector).then(|| Self {
             kind,
             m: sizes[batch..inner].iter().product(),
-            n: sizes[inner..].iter().product(),
+            n,
             k: fold.length,
             batch_sizes: sizes[..batch].to_vec(),
             m_sizes: sizes[batch..inner].to_vec(),
