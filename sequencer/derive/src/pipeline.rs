@@ -92,7 +92,12 @@ impl<A: L1Source, B: L2Source> Derivation<A, B> {
     /// [`DeriveError::Retry`] if a source does not answer.
     pub async fn reset(&mut self, safe: &L2Head) -> Result<(), DeriveError> {
         let oldest = self.rollup.l1_genesis().number;
-        let number = safe.l1_origin.number.saturating_sub(self.rollup.channel_timeout_blocks()).max(oldest);
+        let mut number = safe.l1_origin.number.saturating_sub(self.rollup.channel_timeout_blocks()).max(oldest);
+        // From exactly one block before, kona's batch queue takes the wrong epoch and asks for a reset again and again. That happens only
+        // where the rollup begins, and the block that it begins at holds no batches of it.
+        if number + 1 == safe.l1_origin.number {
+            number += 1;
+        }
         let l1_origin: BlockInfo = self
             .l1
             .block_info_by_number(number)

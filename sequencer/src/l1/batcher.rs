@@ -76,9 +76,24 @@ struct Progress {
     submitted_hash: B256,
     /// The L1 block that holds the end of its channel.
     l1_block: u64,
+    /// What must become safe before anything after it can.
+    #[serde(default)]
+    awaited: Option<Awaited>,
     /// The channel that is being submitted.
     open: Option<Open>,
+    /// The last transaction that the figures count.
+    #[serde(default)]
+    counted: B256,
     stats: BatcherStats,
+}
+
+/// A submitted channel that is not safe yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Awaited {
+    /// Its last block.
+    last: u64,
+    /// The L1 block that holds its end, or that of a later one.
+    l1_block: u64,
 }
 
 /// A channel that is being submitted.
@@ -153,18 +168,26 @@ impl Batcher {
         Ok(true)
     }
 
-    /// The block after which to submit: the newest submitted one, unless L1 has lost it.
-    fn after(&self, status: &SyncStatus) -> Result<u64, L1Error> {
+    /// The block after which to submit: the newest submitted one, unless L1 has lost it or one before it. Later channels arriving is no
+    /// sign that earlier ones did: one whose parts were too far apart holds up all after it.
+    fn after(&mut self, status: &SyncStatus) -> Result<u64, L1Error> {
         let Progress { submitted, submitted_hash, l1_block, .. } = self.progress;
+        let safe = status.safe.number;
+        if submitted <= safe {
+            self.progress.awaited = None;
+            return Ok(safe);
+        }
+        let known = self.progress.awaited.filter(|awaited| awaited.last > safe);
+        let awaited = known.unwrap_or(Awaited { last: submitted, l1_block });
+        self.progress.awaited = Some(awaited);
         let is_there = self.chain.head().snapshot.hash(submitted)? == Some(submitted_hash);
-        let is_late = status.l1_current.id.number > l1_block + self.config.resubmit_l1_blocks;
-        if submitted > status.safe.number && is_there && !is_late {
+        let is_late = status.l1_current.id.number > awaited.l1_block + self.config.resubmit_l1_blocks;
+        if is_there && !is_late {
             return Ok(submitted);
         }
-        if submitted > status.safe.number {
-            tracing::warn!(submitted, safe = status.safe.number, "L1 lost a batch; submitting again");
-        }
-        Ok(status.safe.number)
+        tracing::warn!(submitted, safe, "L1 lost a batch; submitting again");
+        self.progress.awaited = None;
+        Ok(safe)
     }
 
     /// The last block of the next channel; `None` if it can wait.
@@ -213,6 +236,11 @@ impl Batcher {
 
     /// Notes that a part of the open channel is in a block.
     fn note(&mut self, sent: &Sent) -> Result<(), L1Error> {
+        if self.progress.counted == sent.receipt.transaction_hash {
+            // The process ended after this was noted and before the journal was cleared.
+            return self.sender.done();
+        }
+        self.progress.counted = sent.receipt.transaction_hash;
         let number = |name: &str| sent.note[name].as_u64().unwrap_or_default();
         let receipt = &sent.receipt;
         let stats = &mut self.progress.stats;

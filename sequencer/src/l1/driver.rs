@@ -96,6 +96,8 @@ impl Driver {
         };
         driver.status.safe = driver.require(safe)?;
         driver.status.finalized = driver.require(finalized)?;
+        // Who asks before L1 was read hears what the store knows.
+        driver.published.send_replace(driver.status);
         Ok(driver)
     }
 

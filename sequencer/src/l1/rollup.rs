@@ -256,13 +256,22 @@ trait Work: Send {
     fn name(&self) -> &'static str;
     /// Does a turn. Returns how long to wait before the next.
     async fn turn(&mut self) -> Result<Duration, L1Error>;
+    /// Whether a turn may end anywhere when the node stops. What waits for L1 must, for L1 may be down.
+    fn may_be_cut_off(&self) -> bool {
+        false
+    }
 }
 
 /// Works until told to stop.
 async fn repeat(mut work: impl Work, mut stop: watch::Receiver<bool>) -> Result<(), L1Error> {
     let mut pause = SHORTEST_PAUSE;
     while !*stop.borrow() {
-        let wait = match work.turn().await {
+        let may_be_cut_off = work.may_be_cut_off();
+        let done = tokio::select! {
+            done = work.turn() => done,
+            _ = stop.wait_for(|stop| *stop), if may_be_cut_off => return Ok(()),
+        };
+        let wait = match done {
             Ok(wait) => {
                 pause = SHORTEST_PAUSE;
                 wait
@@ -342,6 +351,11 @@ impl Work for Batch {
         "submitting batches"
     }
 
+    /// What is sent is in a journal first.
+    fn may_be_cut_off(&self) -> bool {
+        true
+    }
+
     async fn turn(&mut self) -> Result<Duration, L1Error> {
         if !is_known(&self.status) {
             return Ok(Duration::from_millis(100));
@@ -364,7 +378,15 @@ impl Work for Propose {
         "proposing outputs"
     }
 
+    /// What is sent is in a journal first.
+    fn may_be_cut_off(&self) -> bool {
+        true
+    }
+
     async fn turn(&mut self) -> Result<Duration, L1Error> {
+        if !is_known(&self.status) {
+            return Ok(Duration::from_millis(100));
+        }
         let known = *self.status.borrow();
         let proposed = self.proposer.turn(&known).await?;
         Ok(if proposed { Duration::ZERO } else { Duration::from_secs(1) })

@@ -78,24 +78,40 @@ impl Sequencing {
     }
 
     /// The L1 origin of the block after `parent` and its timestamp: the next one as soon as it is deep enough and not later
-    /// than the block, otherwise the parent's. `None` if L1 no longer has the parent's.
+    /// than the block, otherwise the parent's. `None` if L1 no longer has the parent's, or if nothing is known of the next one and
+    /// the block would be too far ahead: were L1's next block not later than it, it could never be derived.
     async fn origin(&self, parent: &L2Head, time_s: u64) -> Result<Option<(BlockId, u64)>, L1Error> {
         let current = parent.l1_origin;
-        match self.next_origin(current).await {
-            Ok(Some((next, next_s))) if next_s <= time_s => return Ok(Some((next, next_s))),
-            Ok(_) => (),
+        let next = match self.next_origin(current).await {
+            Ok(next) => next,
             Err(DeriveError::Reset(cause)) => {
                 tracing::debug!(cause, "the next L1 block does not follow the origin");
                 return Ok(None);
             }
             // While L1 is down blocks stay with the origin they have.
-            Err(error) => tracing::debug!(%error, "L1 does not answer; staying with the L1 origin"),
+            Err(error) => {
+                tracing::debug!(%error, "L1 does not answer; staying with the L1 origin");
+                None
+            }
+        };
+        if let Some((_, next_s)) = next
+            && next_s <= time_s
+        {
+            return Ok(next);
         }
-        match self.preparation.l1_time_s(current.hash).await {
-            Ok(origin_s) => Ok(Some((current, origin_s))),
-            Err(DeriveError::Failed(cause)) => Err(DeriveError::Failed(cause).into()),
-            Err(_) => Ok(None),
+        let origin_s = match self.preparation.l1_time_s(current.hash).await {
+            Ok(origin_s) => origin_s,
+            Err(DeriveError::Failed(cause)) => return Err(DeriveError::Failed(cause).into()),
+            Err(_) => return Ok(None),
+        };
+        if next.is_none() && time_s > origin_s + self.rollup.max_drift_s() {
+            tracing::warn!(
+                origin = current.number,
+                "too far ahead of L1, whose next block is not known: no block is built"
+            );
+            return Ok(None);
         }
+        Ok(Some((current, origin_s)))
     }
 
     async fn next_origin(&self, current: BlockId) -> Result<Option<(BlockId, u64)>, DeriveError> {
