@@ -43,6 +43,10 @@ contract Disputes is StepMoves, WalkMoves, ElementMoves, Verdicts {
         return _disputes[disputeId];
     }
 
+    function defenderOf(uint256 disputeId) external view returns (address) {
+        return _disputes[disputeId].defender;
+    }
+
     function deadlineS(uint256 disputeId) external view returns (uint64) {
         Dispute storage d = _disputes[disputeId];
         if (d.phase == Phase.None) revert WrongPhase(d.phase);

@@ -13,7 +13,7 @@ import {IStakes} from "./interfaces/IStakes.sol";
 
 /// Challenges before and after the game; docs/protocol.md, section 5. The bonds are with `Stakes`.
 ///
-///   announce -> Announced -> open -> Queued -> activate -> Active -> Won | Lost
+///   announce -> Announced -> open -> Queued -> activate -> Active -> Won | Lost -> pay
 ///                  \-> forfeit   \-------- a place is free ---^
 ///   any of them, when the claim is void -> Refunded
 contract Docket is IDocket, ReentrancyGuardTransient {
@@ -21,6 +21,7 @@ contract Docket is IDocket, ReentrancyGuardTransient {
 
     error NotDisputes(address caller, address disputes);
     error WrongEntry(uint256 disputeId, EntryStatus current);
+    error AlreadyPaid(uint256 disputeId);
     error NotChallenger(address caller, address challenger);
     error WrongSpecHash(bytes32 expected, bytes32 given);
     /// The claim that the caller means is not the one that stands. Read the job again.
@@ -83,7 +84,7 @@ contract Docket is IDocket, ReentrancyGuardTransient {
         e.announcedS = uint64(block.timestamp);
         e.parametersVersion = j.parametersVersion;
         e.bondWei = spec.bondWei;
-        e.tipWei = spec.tipWei;
+        e.tipWei = uint96(spec.tipWei); // `JobBounds` keeps it below
         e.jobId = jobId;
         e.commitment = commitment;
         emit Announced(disputeId, jobId, msg.sender, spec.bondWei, _nameUntilS(e));
@@ -162,38 +163,54 @@ contract Docket is IDocket, ReentrancyGuardTransient {
 
     // ---- the disputes contract ---------------------------------------------------------------------------------
 
-    /// The game ended. If the claim became void meanwhile, nobody owes anybody anything.
+    /// The game ended. If the claim became void meanwhile, nobody owes anybody anything. A verdict is one transaction with the
+    /// referee's work, so it only notes who won: `pay` pays.
     function resolved(uint256 disputeId, Side winner, address judge) external nonReentrant {
         if (msg.sender != address(disputes)) revert NotDisputes(msg.sender, address(disputes));
         Entry storage e = _entries[disputeId];
         if (e.status == EntryStatus.Refunded) return;
-        if (!market.stands(e.jobId, e.attempt, e.milestone)) return _return(disputeId, e, EntryStatus.Refunded);
+        bool won = winner == Side.Challenger;
+        if (!market.decided(e.jobId, e.attempt, e.milestone, disputeId, won)) {
+            return _return(disputeId, e, EntryStatus.Refunded);
+        }
         active[e.key][e.checkpoint] = 0;
         --activeCount[e.key];
-        market.disputeCleared(e.jobId, e.attempt, e.milestone, disputeId);
-        if (winner == Side.Challenger) _won(disputeId, e, judge);
-        else _lost(disputeId, e, judge);
+        e.status = won ? EntryStatus.Won : EntryStatus.Lost;
+        if (judge != address(0)) e.judge = judge;
+        emit Decided(disputeId, e.status, judge);
+    }
+
+    // ---- payment -----------------------------------------------------------------------------------------------
+
+    function pay(uint256 disputeId) external nonReentrant {
+        Entry storage e = _entries[disputeId];
+        bool won = e.status == EntryStatus.Won;
+        if (!won && e.status != EntryStatus.Lost) revert WrongEntry(disputeId, e.status);
+        if (e.paid) revert AlreadyPaid(disputeId);
+        e.paid = true;
+        if (won) _payWon(disputeId, e);
+        else _payLost(disputeId, e);
     }
 
     /// The winner's share goes to the earliest announced dispute over the checkpoint that has not lost: who played, or one that
-    /// was announced before and waits.
-    function _won(uint256 disputeId, Entry storage e, address judge) private {
+    /// was announced before and waits. Nobody joins or leaves the queue of a claim that fell.
+    function _payWon(uint256 disputeId, Entry storage e) private {
         Heap.Uint256Heap storage queue = _queues[e.key][e.checkpoint];
         address winner = e.challenger;
         if (queue.length() != 0 && queue.peek() < disputeId) winner = _entries[queue.peek()].challenger;
         _return(disputeId, e, EntryStatus.Won);
-        market.convict(e.jobId, e.milestone, winner, judge, e.tipWei);
+        market.slash(e.jobId, e.milestone, winner, e.judge, e.tipWei);
     }
 
-    /// A lost bond: the judge's tip, the defender's part, and the rest to the treasury, so that losing to oneself costs.
-    function _lost(uint256 disputeId, Entry storage e, address judge) private {
-        e.status = EntryStatus.Lost;
-        uint256 tipWei = judge == address(0) ? 0 : e.tipWei;
+    /// A lost bond: the judge's tip, the defender's part, and the rest to the treasury, so that losing to oneself costs. The
+    /// defender is the game's: the job may have another solver by now.
+    function _payLost(uint256 disputeId, Entry storage e) private {
+        uint256 tipWei = e.judge == address(0) ? 0 : e.tipWei;
         uint256 restWei = e.bondWei - tipWei;
         uint256 defenderWei = restWei * parameters.valuesOf(e.parametersVersion).defenderBps / BPS;
         emit BondLost(disputeId, e.challenger, tipWei, defenderWei, restWei - defenderWei);
-        _credit(judge, tipWei);
-        _credit(market.job(e.jobId).solver, defenderWei);
+        _credit(e.judge, tipWei);
+        _credit(disputes.defenderOf(disputeId), defenderWei);
         _credit(treasury, restWei - defenderWei);
     }
 

@@ -29,6 +29,9 @@ contract JobMarket is Claims {
     /// The receiver's gas must be there, so that nobody makes it fail by sending less.
     error NotEnoughGas(uint256 have, uint256 need);
 
+    /// The conviction is decided and not paid. Call `Docket.pay` first; anyone may.
+    error NotYetSlashed(uint256 jobId, uint256 stakeWei);
+
     /// What the receiver of a result may use.
     uint256 public constant CALLBACK_GAS = 200_000;
 
@@ -44,7 +47,6 @@ contract JobMarket is Claims {
         j.requester = msg.sender;
         j.milestones = milestones;
         j.specHash = keccak256(abi.encode(spec));
-        j.openedS = uint64(block.timestamp);
         j.deadlineS = _after(spec.takeTimeoutS);
         j.parametersVersion = version;
         emit JobPosted(jobId, msg.sender, j.specHash, version, spec);
@@ -56,6 +58,7 @@ contract JobMarket is Claims {
         Job storage j = _jobs[jobId];
         if (j.status != JobStatus.Open && j.status != JobStatus.Convicted) revert WrongStatus(jobId, j.status);
         _checkSpec(j, spec);
+        if (j.status == JobStatus.Convicted) _checkSlashed(jobId, j);
         _checkRequester(j);
         j.status = JobStatus.Withdrawn;
         uint256 refundWei = _unpaidWei(j, spec);
@@ -81,12 +84,12 @@ contract JobMarket is Claims {
         _checkInTime(j.deadlineS);
         if (!stakes.isSolver(msg.sender, spec.hardwareClass)) revert NotRegistered(msg.sender, spec.hardwareClass);
         if (barred[jobId][msg.sender]) revert Barred(jobId, msg.sender);
-        uint128 price = _priceWei(spec, j.openedS);
+        uint96 price = _priceWei(spec, j.deadlineS - spec.takeTimeoutS);
         if (price < minPriceWei) revert PriceBelow(price, minPriceWei);
         j.status = JobStatus.Taken;
         j.solver = msg.sender;
         j.priceWei = price;
-        j.stakeWei = spec.stakeWei;
+        j.stakeWei = uint96(spec.stakeWei); // amounts of a job fit: `JobBounds`
         j.deadlineS = _after(spec.claimTimeoutS);
         ++j.attempt;
         emit JobTaken(jobId, msg.sender, j.attempt, price, j.deadlineS);
@@ -130,7 +133,9 @@ contract JobMarket is Claims {
     }
 
     function reopen(uint256 jobId, JobSpec calldata spec) external {
-        _reopen(jobId, _in(jobId, spec, JobStatus.Convicted), spec);
+        Job storage j = _in(jobId, spec, JobStatus.Convicted);
+        _checkSlashed(jobId, j);
+        _reopen(jobId, j, spec);
     }
 
     // ---- the docket --------------------------------------------------------------------------------------------
@@ -147,23 +152,32 @@ contract JobMarket is Claims {
         emit DisputeOpened(jobId, milestone, disputeId);
     }
 
-    function disputeCleared(uint256 jobId, uint32 attempt, uint32 milestone, uint256 disputeId) external {
+    function decided(uint256 jobId, uint32 attempt, uint32 milestone, uint256 disputeId, bool convicted)
+        external
+        returns (bool)
+    {
         _checkDocket();
-        --_claims[_key(jobId, attempt, milestone)].disputes;
-        emit DisputeCleared(jobId, milestone, disputeId);
+        if (!stands(jobId, attempt, milestone)) return false;
+        Job storage j = _jobs[jobId];
+        if (convicted) {
+            j.status = JobStatus.Convicted;
+            emit SolverConvicted(jobId, milestone, j.solver, disputeId);
+        } else {
+            --_claims[_key(jobId, attempt, milestone)].disputes;
+            emit DisputeCleared(jobId, milestone, disputeId);
+        }
+        return true;
     }
 
     /// The claim was wrong: the stake is slashed once, and every claim of the job that is not final is void, because
     /// nothing stands behind it any more. `judge` is zero when a clock decided.
-    function convict(uint256 jobId, uint32 milestone, address winner, address judge, uint128 tipWei)
-        external
-    {
+    function slash(uint256 jobId, uint32 milestone, address winner, address judge, uint256 tipWei) external {
         _checkDocket();
         Job storage j = _jobs[jobId];
         Shares memory v = _shares(j);
         bytes32 key = _key(jobId, j.attempt, milestone);
         (address solver, uint256 stakeWei) = (j.solver, j.stakeWei);
-        j.status = JobStatus.Convicted;
+        j.stakeWei = 0;
         j.standingClaims = 0;
         barred[jobId][solver] = true;
         stakes.slash(solver, stakeWei);
@@ -176,7 +190,7 @@ contract JobMarket is Claims {
             winnerWei -= reservedWei;
         }
         if (judge != address(0)) winnerWei -= tipWei;
-        emit SolverConvicted(jobId, milestone, solver, winner, stakeWei, winnerWei, reservedWei, requesterWei);
+        emit StakeSlashed(jobId, milestone, solver, winner, stakeWei, winnerWei, reservedWei, requesterWei);
         _credit(treasury, restWei - requesterWei);
         if (reservedWei != 0 && !_rewardDissenters(key, reservedWei)) requesterWei += reservedWei;
         _credit(winner, winnerWei);
@@ -185,6 +199,10 @@ contract JobMarket is Claims {
     }
 
     // ---- inside ------------------------------------------------------------------------------------------------
+
+    function _checkSlashed(uint256 jobId, Job storage j) private view {
+        if (j.stakeWei != 0) revert NotYetSlashed(jobId, j.stakeWei);
+    }
 
     function _rewardDissenters(bytes32 key, uint256 amountWei) private returns (bool) {
         if (draw.convicted(key) == 0) return false;
@@ -269,7 +287,6 @@ contract JobMarket is Claims {
     function _reopen(uint256 jobId, Job storage j, JobSpec calldata spec) private {
         j.status = JobStatus.Open;
         j.standingClaims = 0;
-        j.openedS = uint64(block.timestamp);
         j.deadlineS = _after(spec.takeTimeoutS);
         emit JobReopened(jobId, j.attempt, j.deadlineS);
     }

@@ -234,6 +234,8 @@ contract VerifierDraw is IVerifierDraw {
         _checkMarket();
         Draw storage d = _draws[key];
         d.outcome = Outcome.Convicted;
+        // the reward is divided now: who had time left to reveal has none any more, and loses nothing by it
+        if (block.timestamp <= d.revealEndS) d.revealEndS = 0;
         return d.dissenters;
     }
 
@@ -270,7 +272,7 @@ contract VerifierDraw is IVerifierDraw {
         if (s.status == SeatStatus.Conceded) return (0, 0);
         if (s.status != SeatStatus.Revealed) {
             // a claim that became void may not have been revealed, and then neither could its verifiers
-            bool couldReveal = d.claimRoot != 0 && d.outcome != Outcome.Pending;
+            bool couldReveal = d.claimRoot != 0 && d.outcome != Outcome.Pending && d.revealEndS != 0;
             return (0, couldReveal ? _idleWei(d) : 0);
         }
         if (s.root == UNAVAILABLE || d.outcome == Outcome.Pending) return (0, 0);

@@ -67,7 +67,7 @@ fn units(step: &Step, index: usize, rng: &mut Rng) -> Vec<Unit> {
 
 /// Dearest measured share of the bound, in thousandths, and how many units were measured.
 fn compare(seeds: impl Iterator<Item = u64>) -> (u64, u64) {
-    let mut referee = Deployed::new(&Referee::DEPLOYED_BYTECODE);
+    let mut referee = Deployed::new("Referee", &Referee::DEPLOYED_BYTECODE);
     let (mut most, mut judged) = (0, 0);
     for seed in seeds {
         let mut rng = Rng::new(50_000 + seed);
@@ -128,7 +128,7 @@ fn block(body: Expr, both: bool, order: Order, length: u32) -> Draft {
 /// own, whose worst term is not that of any instruction.
 #[test]
 fn the_dearest_blocks_stay_within_their_bound() {
-    let mut referee = Deployed::new(&Referee::DEPLOYED_BYTECODE);
+    let mut referee = Deployed::new("Referee", &Referee::DEPLOYED_BYTECODE);
     let bodies: [(&str, Expr, bool); 4] = [
         ("acc + a b", load(0).fma(&load(1), &acc()), true),
         ("acc + a", acc() + load(0), false),

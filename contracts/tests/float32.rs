@@ -172,7 +172,7 @@ fn expected(op: u32, [a, b, c]: [u32; 3]) -> u32 {
 }
 
 fn compare(op: u32, cases: usize) {
-    let mut contract = Deployed::new(&Float32Harness::DEPLOYED_BYTECODE);
+    let mut contract = Deployed::new("Float32Harness", &Float32Harness::DEPLOYED_BYTECODE);
     let mut random = Random(u64::from(op) + 1);
     for _ in 0..cases.div_ceil(BATCH) {
         let batch: Vec<[u32; 3]> = (0..BATCH).map(|_| random.case(op)).collect();

@@ -43,7 +43,7 @@ fn every_instruction_is_charged_what_it_costs_at_worst() {
 
 #[test]
 fn soft_floats_stay_cheap() {
-    let mut floats = Deployed::new(&Float32Harness::DEPLOYED_BYTECODE);
+    let mut floats = Deployed::new("Float32Harness", &Float32Harness::DEPLOYED_BYTECODE);
     for (name, op, bound) in [("add", 0, 560), ("mul", 2, 420), ("div", 3, 500), ("sqrt", 4, 560), ("fma", 5, 800)] {
         let bits = |x: f32| U256::from(x.to_bits());
         let call = Float32Harness::gasOfCall { op: U256::from(op), a: bits(1.7), b: bits(-3.3), c: bits(0.9) };

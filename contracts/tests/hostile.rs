@@ -191,7 +191,7 @@ fn attack(referee: &mut Deployed, call: &recomputeCall, expected: u32, rng: &mut
 
 #[test]
 fn a_tampered_witness_never_gives_another_value() {
-    let mut referee = Deployed::new(&Referee::DEPLOYED_BYTECODE);
+    let mut referee = Deployed::new("Referee", &Referee::DEPLOYED_BYTECODE);
     let mut tally = Tally::default();
     for seed in 0..PROGRAMS {
         let mut rng = Rng::new(90_000 + seed);

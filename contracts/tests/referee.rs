@@ -70,7 +70,7 @@ fn judge_all(referee: &mut Deployed, step: &Step, rng: &mut Rng, seed: u64) -> (
 }
 
 fn compare(seeds: impl Iterator<Item = u64>) -> (u64, u64) {
-    let mut referee = Deployed::new(&Referee::DEPLOYED_BYTECODE);
+    let mut referee = Deployed::new("Referee", &Referee::DEPLOYED_BYTECODE);
     let (mut judged, mut most) = (0, 0);
     for seed in seeds {
         let mut rng = Rng::new(seed);
@@ -98,7 +98,7 @@ fn random_units_agree_with_the_reference() {
 /// Dot products have a way of their own in the referee: strides of every sign and size, chunk borders, hard numbers.
 #[test]
 fn dot_products_agree_with_the_reference() {
-    let mut referee = Deployed::new(&Referee::DEPLOYED_BYTECODE);
+    let mut referee = Deployed::new("Referee", &Referee::DEPLOYED_BYTECODE);
     for seed in 0..60 {
         let mut rng = Rng::new(1_000 + seed);
         let length = [1, 2, 16, 100, 255, 256, 257, 300, 512][rng.below(9) as usize];

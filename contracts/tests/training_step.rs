@@ -28,7 +28,7 @@ fn step() -> Step {
 
 /// Judges every `of`-th element, starting with `part`; gives how many.
 fn judge(step: &Step, part: u64, of: u64) -> u64 {
-    let mut referee = Deployed::new(&Referee::DEPLOYED_BYTECODE);
+    let mut referee = Deployed::new("Referee", &Referee::DEPLOYED_BYTECODE);
     let mut judged = 0;
     for (index, node) in step.program.nodes.iter().enumerate() {
         assert!(node.fold_length() <= 256, "node {index}: one unit gives the whole element");

@@ -40,7 +40,7 @@ impl Amounts {
     #[must_use]
     pub fn are_sound(&self, shares: &Shares) -> bool {
         let least_wei = self.price_wei * BPS / (BPS - u128::from(shares.winner_bps)) + 2;
-        let bounded = self.stake_wei <= 1 << 96 && (1..=1 << 96).contains(&self.price_wei);
+        let bounded = self.stake_wei < 1 << 96 && (1..1 << 96).contains(&self.price_wei);
         bounded
             && self.stake_wei >= least_wei
             && (10..=part(self.stake_wei, shares.winner_bps)).contains(&self.bond_wei)

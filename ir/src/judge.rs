@@ -14,10 +14,10 @@ use crate::{
 /// Most distinct (operand, chunk) pairs that a unit may read.
 pub const MAX_CHUNKS: u64 = 16;
 /// Most gas of the transaction that judges a unit, whatever its operands hold, under the rules of Granite.
-pub const MAX_UNIT_GAS: u64 = 1_180_000;
-/// Gas that `Disputes.judge` spends around the referee: state, events, paying out. A conviction with assigned verifiers pays most:
-/// tests/court/assigned.rs holds this to it.
-pub const DISPUTE_GAS: u64 = 360_000;
+pub const MAX_UNIT_GAS: u64 = 1_000_000;
+/// Gas that `Disputes.judge` spends around the referee: state and events; who is owed what is paid in a transaction of its own.
+/// tests/court/assigned.rs holds this to a conviction with assigned verifiers.
+pub const DISPUTE_GAS: u64 = 180_000;
 /// Most blocks that are looked at to find the worst one of an operand: different ones, the rest repeats.
 pub const MAX_PATTERNS: u64 = 4_096;
 /// The same for all operands of all nodes of a program, which bounds the validator's time.

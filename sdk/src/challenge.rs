@@ -24,9 +24,9 @@ pub enum EntryStatus {
     Queued,
     /// Played.
     Active,
-    /// The claim was wrong.
+    /// The claim was wrong; see [`Entry::paid`].
     Won,
-    /// The claim stands, the bond is lost.
+    /// The claim stands, the bond is lost; see [`Entry::paid`].
     Lost,
     /// The claim is void; the bond went back.
     Refunded,
@@ -49,6 +49,8 @@ pub struct Entry {
     pub dispute_id: u64,
     /// Where it stands.
     pub status: EntryStatus,
+    /// Whether what was decided has been paid.
+    pub paid: bool,
     /// Who challenges.
     pub challenger: Address,
     /// Which job.
@@ -118,6 +120,7 @@ impl Client {
         Ok(Entry {
             dispute_id,
             status,
+            paid: e.paid,
             challenger: e.challenger,
             job_id: e.jobId.saturating_to(),
             commitment: e.commitment,
@@ -230,6 +233,40 @@ impl Client {
         let (attempt, milestone) = (entry.attempt, entry.milestone);
         let call = JobMarket::standsCall { jobId: U256::from(entry.job_id), attempt, milestone };
         self.chain().call("JobMarket", self.deployment().market, call).await
+    }
+
+    /// Pays what a verdict decided, if nobody did yet: a verdict only says who won. None if there is nothing to pay.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub async fn pay_verdict(&self, dispute_id: u64) -> Result<Option<Outcome>, Error> {
+        let entry = self.entry(dispute_id).await?;
+        if entry.paid || !matches!(entry.status, EntryStatus::Won | EntryStatus::Lost) {
+            return Ok(None);
+        }
+        let call = Docket::payCall { disputeId: U256::from(dispute_id) };
+        match self.chain().send(DOCKET, self.deployment().docket, call).await {
+            Ok(outcome) => Ok(Some(outcome)),
+            // somebody else was faster
+            Err(Error::Reverted { .. }) if self.entry(dispute_id).await?.paid => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Pays the conviction that a job waits for before it can be reopened or withdrawn.
+    ///
+    /// # Errors
+    /// The node does not answer.
+    pub(crate) async fn pay_conviction(&self, job_id: u64) -> Result<(), Error> {
+        let filter = Filter::new()
+            .address(self.deployment().market)
+            .event_signature(JobMarket::SolverConvicted::SIGNATURE_HASH)
+            .topic1(U256::from(job_id));
+        let logs = self.chain().logs(filter, self.deployment().block).await?;
+        if let Some(last) = logs.iter().rev().find_map(|log| JobMarket::SolverConvicted::decode_log(&log.inner).ok()) {
+            self.pay_verdict(last.data.disputeId.saturating_to()).await?;
+        }
+        Ok(())
     }
 
     /// Takes back the bond of a challenge whose claim is void.

@@ -82,8 +82,6 @@ pub struct Job {
     pub attempt: u32,
     /// What a milestone pays; fixed when it is taken.
     pub price_wei: u128,
-    /// When the auction of its price began; seconds since 1970.
-    pub opened_s: u64,
     /// Milestones of the job; fewer than its terms say after an early stop.
     pub milestones: u32,
     /// Milestones that are final and paid.
@@ -165,10 +163,11 @@ impl Schedule {
     }
 }
 
-/// What a milestone pays to who takes the job at `now_s`: it rises from the start price to the end price, as the market counts.
+/// What a milestone pays to who takes an open job at `now_s`: it rises from the start price to the end price, as the market counts,
+/// from `takeTimeoutS` before the deadline to take it.
 #[must_use]
-pub fn price_at(spec: &JobSpec, opened_s: u64, now_s: u64) -> u128 {
-    let elapsed_s = now_s.saturating_sub(opened_s);
+pub fn price_at(spec: &JobSpec, take_deadline_s: u64, now_s: u64) -> u128 {
+    let elapsed_s = (now_s + u64::from(spec.takeTimeoutS)).saturating_sub(take_deadline_s);
     rising(spec.startPriceWei, spec.endPriceWei, spec.auctionS, elapsed_s)
 }
 
@@ -251,8 +250,7 @@ impl Client {
             requester: j.requester,
             solver: j.solver,
             attempt: j.attempt,
-            price_wei: j.priceWei,
-            opened_s: j.openedS,
+            price_wei: j.priceWei.to(),
             milestones: j.milestones,
             final_milestones: j.finalMilestones,
             state_root,
@@ -309,6 +307,7 @@ impl Client {
     /// # Errors
     /// It was taken, or is another requester's.
     pub async fn withdraw_job(&self, job_id: u64) -> Result<Outcome, Error> {
+        self.pay_conviction(job_id).await?;
         let call = JobMarket::withdrawCall { jobId: U256::from(job_id), spec: self.spec(job_id).await? };
         self.chain.send(MARKET, self.deployment.market, call).await
     }
@@ -318,6 +317,7 @@ impl Client {
     /// # Errors
     /// It waits for something else.
     pub async fn reopen(&self, job_id: u64) -> Result<Outcome, Error> {
+        self.pay_conviction(job_id).await?;
         let call = JobMarket::reopenCall { jobId: U256::from(job_id), spec: self.spec(job_id).await? };
         self.chain.send(MARKET, self.deployment.market, call).await
     }

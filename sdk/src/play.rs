@@ -55,6 +55,8 @@ pub struct Played {
     pub what: String,
     /// What it cost.
     pub outcome: Outcome,
+    /// The transaction that paid everybody, if this move ended the game.
+    pub payment: Option<Outcome>,
 }
 
 /// One party in one dispute.
@@ -91,6 +93,7 @@ impl Player {
         let standing = self.client.dispute(self.dispute_id).await?;
         let state = &standing.state;
         if let Some(winner) = state.winner() {
+            self.client.pay_verdict(self.dispute_id).await?;
             return Ok(Turn::Over { winner });
         }
         let now_s = self.client.chain().now_s().await?;
@@ -107,10 +110,12 @@ impl Player {
             return Ok(waiting);
         };
         let (phase, what) = (state.phase, moves::describe(&mv));
+        let ends = matches!(mv, Move::Judge { .. } | Move::JudgeState { .. } | Move::Timeout);
         let call = moves::call(self.dispute_id, standing.position, self.hashes.header(), mv);
         let name = call.name;
         let outcome = self.client.play(call).await?;
-        Ok(Turn::Played(Box::new(Played { phase, call: name, what, outcome })))
+        let payment = if ends { self.client.pay_verdict(self.dispute_id).await? } else { None };
+        Ok(Turn::Played(Box::new(Played { phase, call: name, what, outcome, payment })))
     }
 
     fn side(&self) -> Option<Side> {

@@ -178,7 +178,7 @@ impl JobWorker {
             self.solver.report.tell(job.id, "refused", detail);
             return Offer::TooLittle;
         }
-        let price_wei = price_at(spec, job.opened_s, now_s);
+        let price_wei = price_at(spec, job.deadline_s, now_s);
         if price_wei < least_wei {
             self.wait(job.id, format!("the price is rising to {}", spec.endPriceWei));
             return Offer::Rising;

@@ -45,7 +45,7 @@ fn elements(state: &State) -> std::ops::Range<u64> {
 }
 
 /// Any pointer that exists.
-fn random_pointer(state: &State, posted: &Posted, rng: &mut Rng) -> Move {
+pub(crate) fn random_pointer(state: &State, posted: &Posted, rng: &mut Rng) -> Move {
     match state.phase {
         Phase::Steps => point_step(state, posted, rng.below(posted.state_roots.len() as u64) as usize),
         Phase::Nodes if rng.one_in(4) => Move::PointState,
@@ -265,7 +265,7 @@ fn honest_work_wins(batch: u32, games: u64, seed: u64) -> Tally {
     let lost = bonds - tips - defended;
     assert_eq!(got, [price - fee + defended, -bonds, tips, -price, fee + lost], "{STAKE_WEI} of stake came back");
     println!("{} judged, {} of them states; {} timeouts", tally.judged, tally.states_judged, tally.timeouts);
-    println!("{} illegal moves refused; dearest transaction: {} gas", tally.refused, chain.most_gas);
+    println!("{} illegal moves refused; dearest transaction: {} gas", tally.refused, chain.most_gas());
     tally
 }
 

@@ -1,4 +1,4 @@
-//! A claim with assigned verifiers that reveal another root: a conviction that has the most to pay out, and what judging it costs.
+//! A claim with assigned verifiers that reveal another root: a conviction with the most parties, and what judging it costs.
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::{SolCall, SolValue};
@@ -7,7 +7,7 @@ use lockstep_contracts::{
     Referee::{self, OperandWitness},
     Stakes, VerifierDraw,
 };
-use lockstep_dispute::{Move, Phase, Side};
+use lockstep_dispute::{Defender, Move, Phase, Side, witness};
 use lockstep_ir::judge::DISPUTE_GAS;
 use lockstep_sdk::{
     deploy::{SUPPLY_WEI, default_values},
@@ -15,15 +15,15 @@ use lockstep_sdk::{
     run::Fault,
 };
 
+use crate::accuser::random_pointer;
 use crate::chain::{Chain, SOLVER};
 use crate::game::Game;
 use crate::market::{CONVICTED, Claimed};
+use crate::random::Rng;
 use crate::work::{Work, checkpoint_roots};
 
 const VERIFIERS: [Address; 2] = [Address::with_last_byte(0xe0), Address::with_last_byte(0xe1)];
 const SALT: B256 = B256::repeat_byte(0x77);
-/// Gas of what this dispute does not do: another challenger, announced before and waiting, who gets the winner's share.
-const AWAY_GAS: u64 = 12_000;
 
 fn enlist(chain: &mut Chain) {
     for verifier in VERIFIERS {
@@ -87,9 +87,7 @@ fn referee_gas(chain: &mut Chain, game: &Game<'_>, judge: &Disputes::judgeCall) 
         values: judge.values.clone(),
         witness: judge.witness.iter().map(|w| OperandWitness::abi_decode(&w.abi_encode()).unwrap()).collect(),
     };
-    let recomputed = chain.view(chain.referee, &call);
-    assert_ne!(recomputed, game.state.value);
-    chain.last_gas
+    chain.measured(chain.referee, &call).1
 }
 
 #[test]
@@ -115,9 +113,11 @@ fn the_validator_sets_aside_what_a_judgement_costs_around_the_referee() {
     let referee_gas = referee_gas(&mut chain, &game, &judge);
     game.play(&mut chain, &mv).unwrap();
     assert_eq!((game.state.winner(), claimed.status(&mut chain)), (Some(Side::Challenger), CONVICTED));
-    let around_gas = game.last_gas - referee_gas;
-    println!("judging {} gas, the referee {referee_gas}, around it {around_gas}", game.last_gas);
-    assert!(around_gas + AWAY_GAS <= DISPUTE_GAS, "{around_gas} gas around the referee, {DISPUTE_GAS} set aside");
+    // paying came last
+    let judging_gas = chain.gas[chain.gas.len() - 2].needed;
+    let around_gas = judging_gas - referee_gas;
+    println!("judging {judging_gas} gas, the referee {referee_gas}, around it {around_gas}");
+    assert!(around_gas <= DISPUTE_GAS, "{around_gas} gas around the referee, {DISPUTE_GAS} set aside");
     // Whoever dissented has a part of the winner's share.
     for verifier in VERIFIERS {
         let before_wei = chain.balance_wei(verifier);
@@ -127,4 +127,40 @@ fn the_validator_sets_aside_what_a_judgement_costs_around_the_referee() {
         chain.send(verifier, chain.draw, &VerifierDraw::collectCall { key, seat: U256::from(seat) }).unwrap();
         assert!(chain.balance_wei(verifier) > before_wei);
     }
+}
+
+/// A game that is still played when another one convicts: its judgement pays the bond back at once.
+#[test]
+fn judging_a_void_claim_stays_within_what_is_set_aside() {
+    let work = Work::new(32);
+    let (mut chain, mut honest, mut rng) = (Chain::new(), work.honest(), Rng::new(5));
+    let state = Fault::State { step: 4, tensor: work.state_index("rng_key"), element: 1, flip: 1 };
+    let mut cheat = work.faulty(4, vec![state]);
+    let claimed = Claimed::new(&mut chain, &work, checkpoint_roots(&mut cheat));
+    // nothing is wrong before checkpoint 0
+    let mut late = Game::open(&mut chain, &work, &claimed, 0);
+    while late.state.phase != Phase::Judge {
+        let mv = match late.state.turn {
+            Side::Defender => Defender::new(work.parts()).next(&late.state, &mut cheat).unwrap(),
+            Side::Challenger if late.state.phase == Phase::Nodes => {
+                let posted = late.posted();
+                let pointer = random_pointer(&late.state, &posted, &mut rng);
+                if matches!(pointer, Move::PointState) { continue } else { pointer }
+            }
+            Side::Challenger => random_pointer(&late.state, &late.posted(), &mut rng),
+        };
+        late.play(&mut chain, &mv).unwrap();
+    }
+    let mut game = Game::open(&mut chain, &work, &claimed, 1);
+    assert_eq!(game.finish(&mut chain, work.parts(), &mut cheat, &mut honest, 0), Side::Challenger);
+    let mv = witness::judge(work.parts(), &late.state, &late.posted(), &mut honest).unwrap();
+    let call = moves::call(late.id, B256::ZERO, work.hashes.header(), mv.clone());
+    let judge = Disputes::judgeCall::abi_decode(&call.calldata).unwrap();
+    let referee_gas = referee_gas(&mut chain, &late, &judge);
+    let held_wei = chain.held_wei(chain.docket);
+    late.play(&mut chain, &mv).unwrap();
+    assert!(held_wei > 0 && chain.held_wei(chain.docket) == 0, "the bond went back");
+    let around_gas = chain.gas.last().unwrap().needed - referee_gas;
+    println!("around the referee {around_gas} gas");
+    assert!(around_gas <= DISPUTE_GAS, "{around_gas} gas around the referee, {DISPUTE_GAS} set aside");
 }

@@ -31,6 +31,17 @@ pub(crate) const SOLVER: Address = Address::with_last_byte(0xd3);
 pub(crate) const CHALLENGER: Address = Address::with_last_byte(0xd4);
 pub(crate) const ARBITER: Address = Address::with_last_byte(0xd5);
 
+/// Gas of a transaction.
+#[derive(Clone, Copy)]
+pub(crate) struct Gas {
+    /// What is paid for.
+    pub(crate) used: u64,
+    /// What it had to have: refunds come after.
+    pub(crate) needed: u64,
+    /// What its data costs at least since Prague (EIP-7623), which the rollup has from Isthmus on.
+    pub(crate) floor: u64,
+}
+
 /// The chain.
 pub(crate) struct Chain {
     evm: MainnetEvm<MainnetContext<CacheDB<EmptyDB>>>,
@@ -44,12 +55,8 @@ pub(crate) struct Chain {
     pub(crate) draw: Address,
     /// Time of the next block.
     pub(crate) now_s: u64,
-    /// Gas of the dearest transaction so far.
-    pub(crate) most_gas: u64,
-    /// Gas that the last transaction had to have: refunds come after.
-    pub(crate) last_gas: u64,
-    /// Gas of all transactions so far.
-    pub(crate) all_gas: u64,
+    /// Gas of all transactions so far, in order.
+    pub(crate) gas: Vec<Gas>,
 }
 
 impl Chain {
@@ -63,21 +70,8 @@ impl Chain {
         let [token, referee, stakes, market, docket, disputes, draw] = [Address::ZERO; 7];
         let now_s = 1_800_000_000;
         let deployer_nonce = 0;
-        let mut chain = Self {
-            evm,
-            deployer_nonce,
-            token,
-            referee,
-            stakes,
-            market,
-            docket,
-            disputes,
-            draw,
-            now_s,
-            most_gas: 0,
-            last_gas: 0,
-            all_gas: 0,
-        };
+        let mut chain =
+            Self { evm, deployer_nonce, token, referee, stakes, market, docket, disputes, draw, now_s, gas: vec![] };
         chain.deploy();
         chain
     }
@@ -127,11 +121,11 @@ impl Chain {
 
     fn transact(&mut self, from: Address, to: TxKind, data: Vec<u8>) -> ExecutionResult {
         self.evm.ctx.block.timestamp = U256::from(self.now_s);
+        let zeros = data.iter().filter(|&&byte| byte == 0).count() as u64;
+        let floor = 21_000 + 10 * (zeros + 4 * (data.len() as u64 - zeros));
         let result = self.evm.transact_commit(transaction(from, to, data)).unwrap();
         self.deployer_nonce += u64::from(from == DEPLOYER);
-        self.most_gas = self.most_gas.max(result.tx_gas_used());
-        self.all_gas += result.tx_gas_used();
-        self.last_gas = result.gas().total_gas_spent();
+        self.gas.push(Gas { used: result.tx_gas_used(), needed: result.gas().total_gas_spent(), floor });
         result
     }
 
@@ -152,15 +146,37 @@ impl Chain {
         }
     }
 
+    /// Gas of the dearest transaction so far.
+    pub(crate) fn most_gas(&self) -> u64 {
+        self.gas.iter().map(|gas| gas.used).max().unwrap()
+    }
+
+    /// What a transaction would do: its logs or its revert, and the gas that it would use. Nothing is changed.
+    pub(crate) fn attempt(&mut self, from: Address, to: Address, data: Vec<u8>) -> (Result<Vec<Log>, Bytes>, u64) {
+        self.evm.ctx.block.timestamp = U256::from(self.now_s);
+        let result = self.evm.transact(transaction(from, TxKind::Call(to), data)).unwrap().result;
+        let gas = result.tx_gas_used();
+        match result {
+            ExecutionResult::Success { logs, .. } => (Ok(logs), gas),
+            ExecutionResult::Revert { output, .. } => (Err(output), gas),
+            halt @ ExecutionResult::Halt { .. } => panic!("the contract halted: {halt:?}"),
+        }
+    }
+
     /// Calls a view.
     pub(crate) fn view<C: SolCall>(&mut self, to: Address, call: &C) -> C::Return {
+        self.measured(to, call).0
+    }
+
+    /// Calls a view; also the gas that it had to have as a transaction.
+    pub(crate) fn measured<C: SolCall>(&mut self, to: Address, call: &C) -> (C::Return, u64) {
         self.evm.ctx.block.timestamp = U256::from(self.now_s);
         let result = self.evm.transact(transaction(ARBITER, TxKind::Call(to), call.abi_encode())).unwrap().result;
-        self.last_gas = result.gas().total_gas_spent();
+        let gas = result.gas().total_gas_spent();
         let ExecutionResult::Success { output: Output::Call(bytes), .. } = result else {
             panic!("{} failed: {result:?}", C::SIGNATURE);
         };
-        C::abi_decode_returns(&bytes).unwrap()
+        (C::abi_decode_returns(&bytes).unwrap(), gas)
     }
 
     /// What a party can have back by itself: wallet, balance, and stake that nothing holds.

@@ -1,7 +1,8 @@
 //! One dispute, played on the contract and in the model at once.
 
-use alloy_primitives::{Address, Log};
+use alloy_primitives::{Address, B256, Log, U256};
 use lockstep_commit::ProgramTree;
+use lockstep_contracts::Docket;
 use lockstep_dispute::{
     Challenger, Defender, Illegal, Job, Move, NoMove, Phase, Posted, Replay, Side, State, Terms, witness,
 };
@@ -9,7 +10,11 @@ use lockstep_sdk::moves;
 
 use crate::chain::{ARBITER, CHALLENGER, Chain, SOLVER, posted};
 use crate::market::Claimed;
-use crate::work::{PER_CHECKPOINT, Work};
+use crate::work::Work;
+
+/// Codes of the docket's entry status.
+const WON: u8 = 4;
+const LOST: u8 = 5;
 
 /// A dispute.
 pub(crate) struct Game<'a> {
@@ -20,8 +25,6 @@ pub(crate) struct Game<'a> {
     /// The last state before the game ended.
     pub(crate) judged: Option<State>,
     pub(crate) logs: Vec<Log>,
-    /// Gas that the last move had to have.
-    pub(crate) last_gas: u64,
     /// Kept from the moves; must equal what the logs give.
     by_moves: Posted,
     hashes: &'a ProgramTree,
@@ -30,14 +33,19 @@ pub(crate) struct Game<'a> {
 impl<'a> Game<'a> {
     /// Opens a dispute over `checkpoint` of the claim.
     pub(crate) fn open(chain: &mut Chain, work: &'a Work, claimed: &'a Claimed, checkpoint: u32) -> Self {
+        Self::over(chain, &work.hashes, claimed, checkpoint)
+    }
+
+    /// The same over any program.
+    pub(crate) fn over(chain: &mut Chain, hashes: &'a ProgramTree, claimed: &'a Claimed, checkpoint: u32) -> Self {
         let (id, logs) = claimed.dispute(chain, checkpoint);
-        let before = checkpoint.checked_sub(1).map_or(work.initial_root, |before| claimed.roots[before as usize]);
-        let after = claimed.roots[checkpoint as usize];
-        let first = u64::from(checkpoint) * PER_CHECKPOINT;
-        let state = State::open(&claimed.terms, first, PER_CHECKPOINT, before, after, chain.now_s);
+        let (before, after) = claimed.segment(checkpoint);
+        let steps = claimed.spec.stepsPerCheckpoint;
+        let first = u64::from(checkpoint) * steps;
+        let state = State::open(&claimed.terms, first, steps, before, after, chain.now_s);
         assert_eq!(chain.standing(id).state, state, "a dispute that was just opened");
-        let (terms, hashes) = (&claimed.terms, &work.hashes);
-        Self { id, terms, state, judged: None, logs, last_gas: 0, by_moves: Posted::default(), hashes }
+        let terms = &claimed.terms;
+        Self { id, terms, state, judged: None, logs, by_moves: Posted::default(), hashes }
     }
 
     /// What the defender posted, as parties read it.
@@ -45,6 +53,12 @@ impl<'a> Game<'a> {
         let posted = posted(&self.logs);
         assert_eq!(posted, self.by_moves, "events and moves tell the same");
         posted
+    }
+
+    /// The call that makes a move, and what it says.
+    pub(crate) fn name(&self, mv: &Move) -> String {
+        let call = moves::call(self.id, B256::ZERO, self.hashes.header(), mv.clone());
+        format!("`{}`, {}", call.name, moves::describe(mv))
     }
 
     /// Who sends a move of this kind.
@@ -69,7 +83,6 @@ impl<'a> Game<'a> {
         let what = moves::describe(mv);
         match (chain.send_raw(by, chain.disputes, call.calldata), model) {
             (Ok(logs), Ok(next)) => {
-                self.last_gas = chain.last_gas;
                 self.logs.extend(logs);
                 self.by_moves.record(self.state.phase, mv);
                 let after = chain.standing(self.id);
@@ -83,6 +96,7 @@ impl<'a> Game<'a> {
                 let before = std::mem::replace(&mut self.state, next);
                 if self.state.phase.is_over() {
                     self.judged = Some(before);
+                    self.pay(chain);
                 }
                 Ok(())
             }
@@ -97,6 +111,16 @@ impl<'a> Game<'a> {
             }
             (Ok(_), Err(illegal)) => panic!("game {}: only the model refuses `{what}`: {illegal}", self.id),
             (Err(words), Ok(_)) => panic!("game {}: only the contract refuses `{what}`: {words}", self.id),
+        }
+    }
+
+    /// Pays what was decided, unless the claim was void.
+    fn pay(&self, chain: &mut Chain) {
+        let id = U256::from(self.id);
+        let entry = chain.view(chain.docket, &Docket::entryCall { disputeId: id });
+        assert!(!entry.paid, "game {}: a verdict pays nobody", self.id);
+        if [WON, LOST].contains(&entry.status) {
+            chain.send(ARBITER, chain.docket, &Docket::payCall { disputeId: id }).unwrap();
         }
     }
 

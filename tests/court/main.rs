@@ -9,9 +9,19 @@ mod assigned;
 mod blocks;
 mod chain;
 mod game;
+mod gas;
+mod gpt;
+#[path = "../../contracts/benches/gas/gpt2.rs"]
+#[allow(dead_code, reason = "the table of units has its name in it")]
+mod gpt2;
+mod hostile;
 mod market;
 mod nodes;
 mod random;
 mod rules;
+#[path = "../../contracts/benches/gas/sparse.rs"]
+mod sparse;
 mod states;
+#[path = "../../contracts/benches/gas/step.rs"]
+mod step;
 mod work;

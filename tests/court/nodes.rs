@@ -65,7 +65,7 @@ fn convict_at_every_node(work: &Work, seed: u64) -> u64 {
             Lie { step, node: node as u32, element, flip }.convict(&mut chain, work, &mut honest);
         }
     }
-    chain.most_gas
+    chain.most_gas()
 }
 
 #[test]

@@ -7,6 +7,8 @@ use lockstep_ir::Tensor;
 use lockstep_sdk::run::{Fault, Run};
 use lockstep_train::{JobFile, TrainingJob};
 
+use crate::market::Subject;
+
 /// Steps of the job.
 pub(crate) const STEPS: u64 = 6;
 /// Steps to a checkpoint.
@@ -40,6 +42,11 @@ impl Work {
     /// What strategies need.
     pub(crate) fn parts(&self) -> Job<'_> {
         Job { program: &self.job.program, hashes: &self.hashes }
+    }
+
+    /// What its job is about.
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject { hashes: &self.hashes, initial_root: self.initial_root, data_root: self.data_root }
     }
 
     /// A run as defined.

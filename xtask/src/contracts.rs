@@ -14,6 +14,8 @@ use std::{
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::mutate;
+
 /// What is checked in: contract, directory of its source under `contracts/`, whether it is deployed (and so bound in size).
 const ARTIFACTS: &[(&str, &str, bool)] = &[
     ("Referee", "src", true),
@@ -37,7 +39,8 @@ const MAX_CONTRACT_BYTES: usize = 24_576;
 /// Files besides the sources that decide the bytecode.
 const SETTINGS: &[&str] = &["contracts/foundry.toml", "contracts/package-lock.json", "contracts/tools/solc"];
 
-/// `cargo xtask contracts [build | test | check]`; `build` is the default. More words after `test` go to `forge test`.
+/// `cargo xtask contracts [build | test | check | mutate]`; `build` is the default. More words after `test` go to `forge test`; after
+/// `mutate` they choose mutations by their names.
 ///
 /// # Errors
 /// In words: which tool or file failed, and what to do.
@@ -50,7 +53,11 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
             forge(&root, &["test"], &args[1..])
         }
         Some("check") => check(&root),
-        Some(other) => Err(format!("unknown command `contracts {other}`; there are build, test and check")),
+        Some("mutate") => {
+            install(&root)?;
+            mutate::run(&args[1..])
+        }
+        Some(other) => Err(format!("unknown command `contracts {other}`; there are build, test, check and mutate")),
     }
 }
 
@@ -156,7 +163,11 @@ fn pretty(value: &Value) -> Result<String, String> {
     serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|error| format!("cannot write JSON: {error}"))
 }
 
-fn read_json(path: &Path) -> Result<Value, String> {
+/// A file of JSON.
+///
+/// # Errors
+/// It is not there or holds something else.
+pub(crate) fn read_json(path: &Path) -> Result<Value, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     serde_json::from_str(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))
 }
@@ -253,6 +264,6 @@ mod tests {
 
     #[test]
     fn unknown_commands_are_refused() {
-        assert!(run(&["deploy".to_owned()]).unwrap_err().contains("build, test and check"));
+        assert!(run(&["deploy".to_owned()]).unwrap_err().contains("build, test, check and mutate"));
     }
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod contracts;
 mod demo;
+mod mutate;
 mod op_contracts;
 #[cfg(test)]
 mod tidy;
@@ -18,8 +19,9 @@ cargo xtask lint                  rustfmt, clippy, rustdoc, all warnings denied
 cargo xtask bench SUITE [--quick] [--json]
                                   gas, kernels, market, node: a table, written under docs/benchmarks unless --quick;
                                   --json: one record a line instead
-cargo xtask contracts [build|test|check]
-                                  artifacts from the Solidity sources, forge tests, staleness
+cargo xtask contracts [build|test|check|mutate]
+                                  artifacts from the Solidity sources, forge tests, staleness; mutate: whether the tests notice
+                                  contracts that are broken on purpose (an hour)
 cargo xtask op-contracts [build|check]
                                   the OP Stack's contracts from their npm package
 cargo xtask regen                 every generated file

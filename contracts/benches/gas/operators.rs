@@ -34,7 +34,7 @@ pub(crate) struct Price {
 }
 
 pub(crate) fn prices() -> Vec<Price> {
-    let mut vm = Deployed::new(&ScalarVmHarness::DEPLOYED_BYTECODE);
+    let mut vm = Deployed::new("ScalarVmHarness", &ScalarVmHarness::DEPLOYED_BYTECODE);
     let mut gas = |code: &[Instr], loads: [u32; 3]| {
         let mut frame = [0u32; 31];
         frame[15..18].copy_from_slice(&loads);

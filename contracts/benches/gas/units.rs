@@ -61,7 +61,7 @@ fn digits() -> Model {
 
 /// Some unit in the middle of every kind of node.
 pub(crate) fn judgements() -> Vec<Judged> {
-    let mut referee = Deployed::new(&Referee::DEPLOYED_BYTECODE);
+    let mut referee = Deployed::new("Referee", &Referee::DEPLOYED_BYTECODE);
     let models = [dense(), digits(), cnn().unwrap(), gpt2().unwrap(), int8().unwrap()];
     models.iter().flat_map(|model| of_model(&mut referee, model)).collect()
 }

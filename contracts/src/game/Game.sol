@@ -118,7 +118,7 @@ abstract contract Game is IDisputes {
 
     // ---- the end -----------------------------------------------------------------------------------------------
 
-    /// Ends the game; the docket pays. `judge` is zero when a clock decided, and then nobody gets the tip.
+    /// Ends the game; the docket notes who is to be paid. `judge` is zero when a clock decided, and then nobody gets the tip.
     function _resolve(uint256 disputeId, Dispute storage d, Side winner, address judge) internal {
         d.phase = winner == Side.Defender ? Phase.DefenderWon : Phase.ChallengerWon;
         emit Resolved(disputeId, winner, judge == address(0));

@@ -25,7 +25,7 @@ library JobBounds {
     uint8 internal constant MAX_VERIFIERS = 8;
     uint16 internal constant MAX_HOLDBACK_BPS = 3_000;
     /// Largest amount of one kind: the escrow of the longest job still fits 128 bits.
-    uint128 internal constant MAX_WEI = 1 << 96;
+    uint128 internal constant MAX_WEI = type(uint96).max;
     uint256 private constant BPS = 10_000;
 
     function check(string memory field, uint256 value, uint256 min, uint256 max) internal pure {

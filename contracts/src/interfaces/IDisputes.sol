@@ -111,6 +111,7 @@ interface IDisputes {
     event Resolved(uint256 indexed disputeId, Side winner, bool byTimeout);
 
     function dispute(uint256 disputeId) external view returns (Dispute memory);
+    function defenderOf(uint256 disputeId) external view returns (address);
     /// When the side to move runs out of time.
     function deadlineS(uint256 disputeId) external view returns (uint64);
     /// The key that may move for a defender besides its own; zero for none.

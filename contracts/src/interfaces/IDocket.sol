@@ -9,7 +9,7 @@ enum EntryStatus {
     Announced, // committed to, not named
     Queued, // named, waits for a place
     Active, // played
-    Won,
+    Won, // decided; `pay` pays
     Lost,
     Refunded, // the claim is void: the bond went back
     Forfeited // announced and not named in time
@@ -20,17 +20,22 @@ struct Entry {
     EntryStatus status;
     address challenger;
     uint64 announcedS;
-    uint32 parametersVersion;
+    /// Whether a decided challenge was paid.
+    bool paid;
     uint128 bondWei;
-    uint128 tipWei;
+    uint32 parametersVersion;
+    uint32 milestone;
+    uint32 attempt;
+    uint32 checkpoint;
+    /// At most half of a bond, which is below 2^96.
+    uint96 tipWei;
+    /// Who judged, and has the tip; zero when a clock decided.
+    address judge;
     uint256 jobId;
     /// keccak256(abi.encode(challenger, jobId, attempt, milestone, checkpoint, claimRoot, salt)).
     bytes32 commitment;
     /// The claim's key, once it is named.
     bytes32 key;
-    uint32 milestone;
-    uint32 attempt;
-    uint32 checkpoint;
 }
 
 /// What a challenge says once it is named. `beforeProof` is empty for checkpoint 0.
@@ -54,6 +59,8 @@ interface IDocket {
         uint256 indexed disputeId, uint256 indexed jobId, uint32 indexed milestone, uint32 checkpoint, address challenger, bool queued
     );
     event Activated(uint256 indexed disputeId);
+    /// What it pays waits for `pay`.
+    event Decided(uint256 indexed disputeId, EntryStatus status, address judge);
     event BondReturned(uint256 indexed disputeId, address indexed challenger, uint256 amountWei);
     event BondLost(
         uint256 indexed disputeId, address indexed challenger, uint256 tipWei, uint256 defenderWei, uint256 treasuryWei
@@ -78,6 +85,9 @@ interface IDocket {
     function reclaim(uint256 disputeId, Opening calldata opening) external;
     /// An announcement that was not named in time loses part of its bond.
     function forfeit(uint256 disputeId) external;
+
+    /// Pays what a verdict decided, once: bonds, tip and slashed stake become balances. Anyone may; nobody can make it fail.
+    function pay(uint256 disputeId) external;
 
     // for the disputes contract only
     function resolved(uint256 disputeId, Side winner, address judge) external;

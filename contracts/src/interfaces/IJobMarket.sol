@@ -68,18 +68,16 @@ struct Job {
     uint32 milestones;
     uint32 finalMilestones;
     address solver;
-    /// Deadline of the current wait: to be taken, or for the next claim.
+    /// Deadline of the current wait: to be taken (the auction began `takeTimeoutS` before it), or for the next claim.
     uint64 deadlineS;
     /// Claims that stand, committed or revealed.
     uint8 standingClaims;
     bytes32 specHash;
     /// The state root that the first milestone that is not final starts from; zero means the initial one.
     bytes32 stateRoot;
-    /// What a milestone pays, and what the solver has at stake; fixed when the job is taken.
-    uint128 priceWei;
-    uint128 stakeWei;
-    /// When the auction began.
-    uint64 openedS;
+    /// What a milestone pays, and what the solver has at stake; fixed when the job is taken. A slashed stake is 0.
+    uint96 priceWei;
+    uint96 stakeWei;
     /// How often the job was taken before; part of a claim's key.
     uint32 attempt;
     uint32 parametersVersion;
@@ -143,7 +141,9 @@ interface IJobMarket {
     /// The solver let a deadline pass, to claim or to reveal.
     event SolverLate(uint256 indexed jobId, address indexed solver, uint32 milestone, uint256 slashedWei);
     event JobReopened(uint256 indexed jobId, uint32 attempt, uint64 takeDeadlineS);
-    event SolverConvicted(
+    /// The attempt is over: nothing of it becomes final any more. The stake stays locked until it is slashed.
+    event SolverConvicted(uint256 indexed jobId, uint32 indexed milestone, address indexed solver, uint256 disputeId);
+    event StakeSlashed(
         uint256 indexed jobId,
         uint32 indexed milestone,
         address indexed solver,
@@ -184,7 +184,7 @@ interface IJobMarket {
     /// The requester ends the job after the milestone in work.
     function stop(uint256 jobId, JobSpec calldata spec) external;
     function expire(uint256 jobId, JobSpec calldata spec) external;
-    /// After a conviction: back to the market, from the last final milestone.
+    /// After a conviction that was paid: back to the market, from the last final milestone.
     function reopen(uint256 jobId, JobSpec calldata spec) external;
 
     function jobCount() external view returns (uint256);
@@ -196,13 +196,17 @@ interface IJobMarket {
     function standing(uint256 jobId, uint32 milestone) external view returns (Standing memory);
     /// Whether the claim with this key may still become final.
     function stands(uint256 jobId, uint32 attempt, uint32 milestone) external view returns (bool);
-    /// Whether claims of this attempt may still become final.
+    /// Whether claims of this attempt may still become final, or are about to be slashed for.
     function mayStand(uint256 jobId, uint32 attempt) external view returns (bool);
     /// Whether a solver was convicted or late in a job, and so may not take it again.
     function barred(uint256 jobId, address solver) external view returns (bool);
 
     // for the docket only
     function disputeOpened(uint256 jobId, uint32 milestone, uint256 disputeId) external;
-    function disputeCleared(uint256 jobId, uint32 attempt, uint32 milestone, uint256 disputeId) external;
-    function convict(uint256 jobId, uint32 milestone, address winner, address judge, uint128 tipWei) external;
+    /// A game over a claim ended, for the challenger or not. False if the claim was void already; then nothing changes.
+    function decided(uint256 jobId, uint32 attempt, uint32 milestone, uint256 disputeId, bool convicted)
+        external
+        returns (bool stood);
+    /// Slashes the stake of a convicted solver and pays it out; the docket does it once for a conviction.
+    function slash(uint256 jobId, uint32 milestone, address winner, address judge, uint256 tipWei) external;
 }

@@ -31,7 +31,7 @@ struct Draw {
     /// The L1 block that draws, or the first one after it that somebody shows.
     uint64 l1Block;
     bytes32 seed;
-    /// The solver's, once it is revealed; until when verifiers reveal theirs.
+    /// The solver's, once it is revealed; until when verifiers reveal theirs, or 0 if a conviction came before that.
     bytes32 claimRoot;
     uint64 revealEndS;
     Outcome outcome;

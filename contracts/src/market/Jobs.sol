@@ -94,15 +94,16 @@ abstract contract Jobs is IJobMarket {
 
     function mayStand(uint256 jobId, uint32 attempt) external view returns (bool) {
         Job storage j = _jobs[jobId];
-        return j.status == JobStatus.Taken && j.attempt == attempt;
+        if (j.attempt != attempt) return false;
+        return j.status == JobStatus.Taken || (j.status == JobStatus.Convicted && j.stakeWei != 0);
     }
 
     /// Linear from the start price to the end price over `auctionS`, then the end price.
-    function _priceWei(JobSpec calldata s, uint64 openedS) internal view returns (uint128) {
+    function _priceWei(JobSpec calldata s, uint64 openedS) internal view returns (uint96) {
         uint256 elapsedS = block.timestamp - openedS;
-        if (elapsedS >= s.auctionS) return s.endPriceWei;
+        if (elapsedS >= s.auctionS) return uint96(s.endPriceWei);
         uint256 rise = uint256(s.endPriceWei - s.startPriceWei) * elapsedS / s.auctionS;
-        return s.startPriceWei + uint128(rise);
+        return uint96(s.startPriceWei + rise);
     }
 
     // ---- checks ------------------------------------------------------------------------------------------------

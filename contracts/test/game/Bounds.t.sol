@@ -80,7 +80,7 @@ contract BoundsTest is Fixture {
     }
 
     function test_money() public {
-        uint256 most = 1 << 96;
+        uint256 most = type(uint96).max;
         JobSpec memory spec = defaultSpec();
         spec.endPriceWei = 0;
         outside("endPriceWei", 0, 1, most, spec);
@@ -124,7 +124,7 @@ contract BoundsTest is Fixture {
     /// The largest price times the most milestones does not overflow; it only needs a purse.
     function test_theHighestPrice() public {
         JobSpec memory spec = defaultSpec();
-        (spec.startPriceWei, spec.endPriceWei, spec.stakeWei) = (1, 1 << 94, 1 << 96);
+        (spec.startPriceWei, spec.endPriceWei, spec.stakeWei) = (1, 1 << 94, type(uint96).max);
         spec.steps = 65_536;
         refused(
             abi.encodeWithSignature(

@@ -59,6 +59,7 @@ contract DocketTest is Fixture {
         id = d;
         vm.prank(address(disputes));
         docket.resolved(d, Side.Defender, address(0));
+        payAtOnce();
     }
 
     // ---- announcing and naming ---------------------------------------------------------------------------------

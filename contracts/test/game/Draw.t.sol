@@ -16,6 +16,8 @@ contract DrawTest is Fixture {
     bytes32 private constant WRONG = keccak256("wrong");
 
     bytes32 private key;
+    /// Another window than the default one.
+    uint32 private windowS;
 
     function setUp() public override {
         super.setUp();
@@ -42,6 +44,7 @@ contract DrawTest is Fixture {
         spec = defaultSpec();
         (spec.verifiers, spec.verifierFeeWei, spec.verifyS) = (2, 20, 400);
         spec.claimTimeoutS = 2_000;
+        if (windowS != 0) spec.windowS = windowS;
     }
 
     // ---- steps of the story ------------------------------------------------------------------------------------
@@ -250,6 +253,39 @@ contract DrawTest is Fixture {
         for (uint256 i = 0; i < 2; ++i) {
             assertTrue(seat(i).verifier != stranger && seat(i).verifier != challenger);
         }
+    }
+
+    /// The claim fell while verifiers still had time to reveal. One that comes later has no part in a reward that is divided
+    /// already, or it would be paid with what others have in this contract; and it loses nothing.
+    function test_aRevealAfterTheRewardIsDivided() public {
+        windowS = 4_000;
+        committed(WRONG, WRONG);
+        reveal(0, WRONG);
+        convict();
+        refused(abi.encodeWithSelector(VerifierDraw.TooLate.selector, 0));
+        reveal(1, WRONG);
+        collectBoth();
+        assertEq(has(0), 2_250);
+        assertEq(has(1), 2_000);
+        assertEq(stakes.heldWei(address(draw)), 0, "nothing left, nothing missing");
+    }
+
+    /// A verifier that confirmed a wrong claim waits for the payment with everybody else.
+    function test_nobodyCollectsBetweenVerdictAndPayment() public {
+        committed(WRONG, RIGHT);
+        reveal(0, WRONG);
+        reveal(1, RIGHT);
+        paysLater = true;
+        convict();
+        for (uint256 i = 0; i < 2; ++i) {
+            refused(abi.encodeWithSelector(VerifierDraw.StillPending.selector, key));
+            as_(stranger);
+            draw.collect(key, i);
+        }
+        pay();
+        collectBoth();
+        assertEq(has(0), 2_250);
+        assertEq(has(1), 1_000);
     }
 
     // ---- other roots -------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import {Stakes} from "../../src/Stakes.sol";
 import {Neighbours} from "../../src/market/Jobs.sol";
 import {ParameterBounds} from "../../src/game/ParameterBounds.sol";
 import {Dispute, Phase, Side} from "../../src/interfaces/IDisputes.sol";
-import {Opening} from "../../src/interfaces/IDocket.sol";
+import {EntryStatus, Opening} from "../../src/interfaces/IDocket.sol";
 import {Claim, Job, JobSpec, JobStatus} from "../../src/interfaces/IJobMarket.sol";
 import {Values} from "../../src/interfaces/IParameters.sol";
 import {Account} from "../../src/interfaces/IStakes.sol";
@@ -83,6 +83,8 @@ abstract contract Fixture is Test {
     uint256 internal jobId;
     uint256 internal id;
     bytes internal refusal;
+    /// Verdicts are left unpaid.
+    bool internal paysLater;
     mapping(uint256 jobId => JobSpec) internal specs;
 
     function setUp() public virtual {
@@ -278,8 +280,21 @@ abstract contract Fixture is Test {
 
     function timeout() internal {
         bytes32 p = position();
+        bool refusing = refusal.length != 0;
         as_(stranger);
         disputes.timeout(id, p);
+        if (!refusing) payAtOnce();
+    }
+
+    /// What a verdict decided is paid by whoever comes next; most tests want to see what is paid.
+    function payAtOnce() internal {
+        EntryStatus decided = docket.entry(id).status;
+        if (!paysLater && (decided == EntryStatus.Won || decided == EntryStatus.Lost)) pay();
+    }
+
+    function pay() internal {
+        as_(stranger);
+        docket.pay(id);
     }
 
     // ---- reading -----------------------------------------------------------------------------------------------

@@ -502,10 +502,10 @@ contract MarketTest is Fixture {
         market.disputeOpened(1, 0, 1);
         refused(reason);
         as_(stranger);
-        market.disputeCleared(1, 1, 0, 1);
+        market.decided(1, 1, 0, 1, true);
         refused(reason);
         as_(stranger);
-        market.convict(1, 0, stranger, stranger, 0);
+        market.slash(1, 0, stranger, stranger, 0);
     }
 
     function test_noSettlementWhileADisputeStands() public {

@@ -57,9 +57,13 @@ contract PayoutsTest is World {
         reachElement(0);
         answer(claimed() ^ 1, UnitKind.ELEMENT, 0, 0, "");
         // half of 1003 is 501, less the tip 400; of the other 502 the requester has 401 and the treasury 101
+        paysLater = true;
         vm.expectEmit();
-        emit IJobMarket.SolverConvicted(jobId, 0, solver, challenger, 1003, 400, 0, 401);
+        emit IJobMarket.SolverConvicted(jobId, 0, solver, id);
         judgeUnit("");
+        vm.expectEmit();
+        emit IJobMarket.StakeSlashed(jobId, 0, solver, challenger, 1003, 400, 0, 401);
+        pay();
         assertPurse(challenger, 400, 0);
         assertEarned(judge, 101);
         assertPurse(requester, 401, 333);
@@ -107,9 +111,11 @@ contract PayoutsTest is World {
         claim(hashes("b", 1));
         openFirst(nth("b", 0));
         vm.warp(disputes.deadlineS(id) + 1);
-        vm.expectEmit();
-        emit IJobMarket.SolverConvicted(jobId, 1, solver, challenger, 1003, 501, 0, 401);
+        paysLater = true;
         timeout();
+        vm.expectEmit();
+        emit IJobMarket.StakeSlashed(jobId, 1, solver, challenger, 1003, 501, 0, 401);
+        pay();
         vm.expectEmit();
         emit IJobMarket.JobWithdrawn(jobId, 666);
         withdrawJob();

@@ -253,7 +253,7 @@ contract StakesTest is Fixture {
         outside("unbondingS", UNBONDING_S - 1, UNBONDING_S, 365 days, v);
         v = defaultValues();
         v.minBondWei = 9;
-        outside("minBondWei", 9, 10, 1 << 96, v);
+        outside("minBondWei", 9, 10, type(uint96).max, v);
         v = defaultValues();
         v.maxStandingClaims = 17;
         outside("maxStandingClaims", 17, 1, 16, v);

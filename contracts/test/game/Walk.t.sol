@@ -3,6 +3,7 @@ pragma solidity ^0.8.30;
 
 import {Side} from "../../src/interfaces/IDisputes.sol";
 import {Entry, EntryStatus, Opening} from "../../src/interfaces/IDocket.sol";
+import {JobMarket} from "../../src/JobMarket.sol";
 import {Claim, Job, JobSpec, JobStatus} from "../../src/interfaces/IJobMarket.sol";
 import {Account} from "../../src/interfaces/IStakes.sol";
 import {Fixture} from "./Fixture.sol";
@@ -16,6 +17,7 @@ import {Trees} from "./Trees.sol";
 contract WalkTest is Fixture {
     uint32 private constant CHECKPOINTS = 2;
     uint256 private constant JOBS = 3;
+    uint256 private constant KINDS = 14;
 
     address private cheat = makeAddr("cheat");
     address private accuser = makeAddr("accuser");
@@ -52,7 +54,7 @@ contract WalkTest is Fixture {
     function testFuzz_aWalk(uint256 seed) public {
         rng = seed;
         for (uint256 i = 0; i < 80; ++i) {
-            step(below(13));
+            step(below(KINDS));
             check();
         }
         finish();
@@ -62,10 +64,10 @@ contract WalkTest is Fixture {
     function test_theWalkGoesEverywhere() public {
         rng = 1;
         for (uint256 i = 0; i < 6_000; ++i) {
-            step(below(13));
+            step(below(KINDS));
             if (i % 300 == 299) finish();
         }
-        for (uint256 kind = 0; kind < 13; ++kind) {
+        for (uint256 kind = 0; kind < KINDS; ++kind) {
             if (kind == 11) continue; // what is left to reclaim mostly shows in `finish`
             assertTrue(done[kind] > 0, vm.toString(kind));
         }
@@ -89,10 +91,11 @@ contract WalkTest is Fixture {
             else if (kind == 5) ok = resolveOne();
             else if (kind == 6) ok = activateOne();
             else if (kind == 7) ok = settleOne();
-            else if (kind == 8) ok = expireOne();
+            else if (kind == 8) ok = below(4) == 0 && expireOne();
             else if (kind == 9) ok = byRequester();
             else if (kind == 10) ok = afterConviction();
             else if (kind == 11) ok = reclaimOne();
+            else if (kind == 12) ok = payOne();
             else ok = pass();
         }
         if (ok) ++done[kind];
@@ -194,6 +197,16 @@ contract WalkTest is Fixture {
         docket.resolved(d, wrong ? Side.Challenger : Side.Defender, below(2) == 0 ? judge : address(0));
     }
 
+    function payOne() private returns (bool) {
+        for (uint256 d = pastDisputes + 1; d <= docket.disputeCount(); ++d) {
+            Entry memory e = docket.entry(d);
+            if ((e.status != EntryStatus.Won && e.status != EntryStatus.Lost) || e.paid || below(2) == 0) continue;
+            docket.pay(d);
+            return true;
+        }
+        return false;
+    }
+
     function activateOne() private returns (bool) {
         (uint256 d, Entry memory e) = entryOf(EntryStatus.Queued);
         if (d == 0) return false;
@@ -245,9 +258,11 @@ contract WalkTest is Fixture {
     }
 
     function afterConviction() private returns (bool) {
-        if (market.job(jobId).status != JobStatus.Convicted) return false;
+        Job memory job = market.job(jobId);
+        if (job.status != JobStatus.Convicted) return false;
+        if (job.stakeWei != 0) refused(abi.encodeWithSelector(JobMarket.NotYetSlashed.selector, jobId, job.stakeWei));
         reopen();
-        return true;
+        return job.stakeWei == 0;
     }
 
     function reclaimOne() private returns (bool) {
@@ -262,7 +277,7 @@ contract WalkTest is Fixture {
     }
 
     function pass() private returns (bool) {
-        vm.warp(block.timestamp + 1 + below(150));
+        vm.warp(block.timestamp + 1 + below(50));
         return true;
     }
 
@@ -295,6 +310,7 @@ contract WalkTest is Fixture {
                 Entry memory e = docket.entry(d);
                 if (e.status == EntryStatus.Active) resolve(d, e);
                 e = docket.entry(d);
+                if ((e.status == EntryStatus.Won || e.status == EntryStatus.Lost) && !e.paid) docket.pay(d);
                 if (e.status == EntryStatus.Queued && !activate(d, e)) {
                     Opening memory o = openings[d];
                     try docket.reclaim(d, o) {} catch {}

@@ -215,8 +215,10 @@ abstract contract World is Fixture {
         Header memory h = header();
         bytes memory n = nodeBytes();
         OperandWitness[] memory witness = new OperandWitness[](1);
+        bool refusing = refusal.length != 0;
         as_(judge);
         disputes.judge(id, p, h, n, values, witness);
+        if (!refusing) payAtOnce();
     }
 
     function judgeState() internal {
@@ -231,8 +233,10 @@ abstract contract World is Fixture {
     {
         bytes32 p = position();
         Header memory h = header();
+        bool refusing = refusal.length != 0;
         as_(judge);
         disputes.judgeState(id, p, h, decl, declProof, source, proof);
+        if (!refusing) payAtOnce();
     }
 
     // ---- longer ways -------------------------------------------------------------------------------------------

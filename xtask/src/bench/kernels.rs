@@ -31,15 +31,21 @@ pub(super) fn program(
 ) -> Result<(), String> {
     let mut command = Command::new(env!("CARGO"));
     command.args(["bench", "--quiet", "--profile", "release", "-p", package, "--bench", bench, "--"]);
-    command.args(quick.then_some("--quick")).envs(variable).current_dir(workspace_root()).stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(|e| format!("cargo cannot be started: {e}"))?;
+    command.args(quick.then_some("--quick")).envs(variable);
+    records(command, &format!("the benchmark {bench} of {package}"), sink)
+}
+
+/// Runs a program and takes the records among the lines that it prints.
+pub(super) fn records(mut command: Command, what: &str, sink: Sink<'_>) -> Result<(), String> {
+    command.current_dir(workspace_root()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| format!("{what} cannot be started: {e}"))?;
     let lines = child.stdout.take().map(|out| BufReader::new(out).lines());
     for line in lines.into_iter().flatten() {
-        let line = line.map_err(|e| format!("cannot read what {bench} prints: {e}"))?;
+        let line = line.map_err(|e| format!("cannot read what {what} prints: {e}"))?;
         if line.starts_with('{') {
-            sink(line.parse::<Record>().map_err(|e| format!("{bench} printed a line that is no record: {e}: {line}"))?);
+            sink(line.parse::<Record>().map_err(|e| format!("{what} printed a line that is no record: {e}: {line}"))?);
         }
     }
-    let status = child.wait().map_err(|e| format!("{bench} was lost: {e}"))?;
-    if status.success() { Ok(()) } else { Err(format!("the benchmark {bench} of {package} failed: {status}")) }
+    let status = child.wait().map_err(|e| format!("{what} was lost: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{what} failed: {status}")) }
 }
