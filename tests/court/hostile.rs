@@ -125,7 +125,7 @@ fn alter(mv: &mut Move, rng: &mut Rng) {
     match mv {
         Move::Judge { node, values, witness } => match rng.below(8) {
             0 => flip(node, rng),
-            1 => node.truncate(rng.below(node.len() as u64) as usize),
+            1 => node.truncate(rng.below(node.len() as u64 + 1) as usize),
             2 => values.push(rng.bits() as u32),
             3 => drop(one(values, rng).map(|value| *value ^= 1)),
             4 => alter_operands(witness, rng),
@@ -143,12 +143,12 @@ fn alter(mv: &mut Move, rng: &mut Rng) {
 }
 
 fn alter_operands(witness: &mut Vec<OperandWitness>, rng: &mut Rng) {
-    let last = witness.len() - 1;
+    let Some(last) = witness.pop() else { return witness.push(OperandWitness::default()) };
     match rng.below(4) {
-        0 => witness.swap(rng.below(last as u64 + 1) as usize, last),
-        1 => witness.push(OperandWitness::default()),
-        2 => drop(witness.pop()),
-        _ => witness.push(witness[last].clone()),
+        0 => witness.insert(rng.below(witness.len() as u64 + 1) as usize, last),
+        1 => witness.extend([last, OperandWitness::default()]),
+        2 => witness.extend([last.clone(), last]),
+        _ => {}
     }
 }
 
