@@ -247,8 +247,8 @@ impl Client {
         let call = Docket::payCall { disputeId: U256::from(dispute_id) };
         match self.chain().send(DOCKET, self.deployment().docket, call).await {
             Ok(outcome) => Ok(Some(outcome)),
-            // somebody else was faster
-            Err(Error::Reverted { .. }) if self.entry(dispute_id).await?.paid => Ok(None),
+            // somebody else was faster, before ours was sent or in the same block
+            Err(_) if self.entry(dispute_id).await?.paid => Ok(None),
             Err(e) => Err(e),
         }
     }
