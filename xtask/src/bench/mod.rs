@@ -24,7 +24,7 @@ struct Suite {
 }
 
 const SUITES: &[Suite] = &[
-    Suite { name: "gas", title: "Gas of the referee", notes: gas::NOTES, run: gas::run },
+    Suite { name: "gas", title: "Gas of the contracts", notes: gas::NOTES, run: gas::run },
     Suite { name: "kernels", title: "Kernels and commitments on the CPU", notes: kernels::NOTES, run: kernels::run },
     Suite { name: "market", title: "The demo in gas and seconds", notes: market::NOTES, run: market::run },
     Suite { name: "node", title: "The rollup node", notes: node::NOTES, run: node::run },
