@@ -266,6 +266,12 @@ impl Copy {
         for path in ["ir/sol", "contracts/src", "contracts/test", "contracts/tools", "contracts/foundry.toml"] {
             succeed(Command::new("cp").arg("-r").arg(from.join(path)).arg(self.root.join(path)))?;
         }
+        // what forge has compiled already, so that only what is changed is compiled again
+        for built in
+            ["contracts/cache", "contracts/out"].map(Path::new).into_iter().filter(|path| from.join(path).exists())
+        {
+            succeed(Command::new("cp").arg("-r").arg(from.join(built)).arg(self.root.join(built)))?;
+        }
         let modules = self.contracts().join("node_modules");
         std::os::unix::fs::symlink(from.join("contracts/node_modules"), modules).map_err(|e| e.to_string())
     }
