@@ -41,6 +41,8 @@ pub enum Turn {
     Over {
         /// Who won.
         winner: Side,
+        /// The transaction that paid everybody, if nobody had sent it before.
+        payment: Option<Box<Outcome>>,
     },
 }
 
@@ -93,8 +95,8 @@ impl Player {
         let standing = self.client.dispute(self.dispute_id).await?;
         let state = &standing.state;
         if let Some(winner) = state.winner() {
-            self.client.pay_verdict(self.dispute_id).await?;
-            return Ok(Turn::Over { winner });
+            let payment = self.client.pay_verdict(self.dispute_id).await?.map(Box::new);
+            return Ok(Turn::Over { winner, payment });
         }
         let now_s = self.client.chain().now_s().await?;
         let waiting = Turn::Waiting { side: state.turn, deadline_s: standing.deadline_s };

@@ -91,8 +91,13 @@ impl Reporter {
         let detail = format!("{:?}: {} — {}", played.phase, played.call, played.what);
         self.event(job_id, Some(dispute_id), "move", detail, Some((&played.outcome).into()));
         if let Some(payment) = &played.payment {
-            self.dispute_sent(job_id, dispute_id, "paid", "bonds, tip and slashed stake, as decided", payment);
+            self.paid(job_id, dispute_id, payment);
         }
+    }
+
+    /// Tells of the payment of what a verdict decided.
+    pub fn paid(&self, job_id: u64, dispute_id: u64, payment: &Outcome) {
+        self.dispute_sent(job_id, dispute_id, "paid", "bonds, tip and slashed stake, as decided", payment);
     }
 
     fn event(&self, job_id: u64, dispute_id: Option<u64>, what: &'static str, detail: String, cost: Option<Cost>) {

@@ -223,7 +223,10 @@ impl JobWatch {
                 Ok(Next::Again)
             }
             Turn::Waiting { .. } => Ok(Next::Wait),
-            Turn::Over { winner } => {
+            Turn::Over { winner, payment } => {
+                if let Some(payment) = payment {
+                    self.verifier.report.paid(job_id, dispute_id, &payment);
+                }
                 let (what, detail) = match winner {
                     Side::Challenger => ("won", "the solver is convicted; bond back, bounty paid"),
                     Side::Defender => {
