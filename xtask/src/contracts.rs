@@ -54,7 +54,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         }
         Some("check") => check(&root),
         Some("mutate") => {
-            install(&root)?;
+            install_tools(&root)?;
             mutate::run(&args[1..])
         }
         Some(other) => Err(format!("unknown command `contracts {other}`; there are build, test, check and mutate")),

@@ -83,12 +83,6 @@ const MUTATIONS: &[Mutation] = &[
         FLOATS,
     ),
     of("dot product: ties up", "DotChain.sol", ("and(shr(top, next), 1)", 0, "1"), UNITS),
-    of(
-        "dot product: one place fewer before the slow way",
-        "DotChain.sol",
-        ("slt(shift, 201)", 0, "slt(shift, 255)"),
-        UNITS,
-    ),
     of("dot product: skipped terms count", "DotChain.sol", ("!= 0) return acc;", 0, "> 1) return acc;"), UNITS),
     of(
         "integer product: one term is left out",
@@ -98,7 +92,7 @@ const MUTATIONS: &[Mutation] = &[
             0,
             "readers[b].values, n - 1);\n        }\n        return leafByBody",
         ),
-        UNITS,
+        Tests::Rust("gas"),
     ),
     of(
         "fold: lanes folded in another order",
@@ -242,8 +236,8 @@ pub(crate) fn run(words: &[String]) -> Result<(), String> {
 impl Tests {
     fn name(self) -> String {
         match self {
-            Tests::Rust(target) => format!("contracts/tests/{target}.rs"),
-            Tests::Forge(path) => format!("contracts/{path}"),
+            Self::Rust(target) => format!("contracts/tests/{target}.rs"),
+            Self::Forge(path) => format!("contracts/{path}"),
         }
     }
 }
