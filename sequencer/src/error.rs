@@ -26,6 +26,12 @@ pub enum StoreError {
 
 impl revm::database_interface::DBErrorMarker for StoreError {}
 
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Backend(Arc::new(error.into()))
+    }
+}
+
 macro_rules! from_redb {
     ($($kind:ident),*) => {$(
         impl From<redb::$kind> for StoreError {

@@ -24,6 +24,7 @@ use std::{
 };
 
 use alloy::primitives::{Address, B256, Bytes, FixedBytes, U256};
+use alloy_rlp::{RlpDecodable, RlpEncodable};
 use op_revm::OpTransaction;
 use revm::context::TxEnv;
 
@@ -37,7 +38,7 @@ use crate::{
 };
 
 /// A blob with what proves it (EIP-4844).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, RlpEncodable, RlpDecodable)]
 pub(crate) struct Blob {
     /// Versioned hash of the commitment.
     pub(crate) hash: B256,

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use alloy::{
@@ -11,12 +11,19 @@ use alloy::{
     primitives::{Address, B256, Bytes, U256, keccak256},
 };
 use alloy_trie::{EMPTY_ROOT_HASH, TrieAccount};
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{Durability, WriteTransaction};
 
 use super::{
     decode,
-    tables::{self, StoredReceipt, Undo, UndoAccount, UndoSlot, slot_key},
-    tries::{AccountNodes, StorageNodes},
+    log::Log,
+    recent::{self, Current, View, Working},
+    record,
+    snapshot::slot_value,
+    tables::{
+        self, ACCOUNT_NODES, StoredReceipt, Undo, UndoAccount, UndoSlot, account_key, slot_key, slots_prefix,
+        storage_nodes,
+    },
+    tries::WorkingNodes,
 };
 use crate::{
     error::StoreError,
@@ -72,45 +79,65 @@ pub(super) struct KeptTries {
 }
 
 impl KeptTries {
+    /// Puts them where the next batch finds them, unless they have become too many.
+    fn keep(self, shared: &Shared) {
+        if self.nodes() <= KEPT_NODES {
+            *lock(&shared.kept) = self;
+        }
+    }
+
     fn nodes(&self) -> usize {
         self.accounts.nodes + self.storage.values().map(|trie| trie.nodes).sum::<usize>()
     }
 }
 
+/// What a store's batches share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) kept: Mutex<KeptTries>,
+    pub(super) log: Mutex<Log>,
+    pub(super) current: Mutex<Current>,
+}
+
+/// Locks; what a panic left is whole, as nothing here panics halfway.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A change in progress. Dropped, it leaves no trace.
 pub(crate) struct Batch {
     pub(super) write: WriteTransaction,
+    state: Working,
     undo: Undo,
     kept: KeptTries,
-    /// Where they go once the change is committed.
-    keep: Arc<Mutex<KeptTries>>,
+    shared: Arc<Shared>,
+    /// What the log will say of this change; `None` if it is made durable by writing the whole database instead.
+    pub(super) record: Option<Vec<u8>>,
 }
 
 impl Batch {
-    pub(super) fn new(write: WriteTransaction, keep: &Arc<Mutex<KeptTries>>) -> Self {
-        let kept = mem::take(&mut *keep.lock().unwrap_or_else(PoisonError::into_inner));
-        Self { write, undo: Undo::default(), kept, keep: keep.clone() }
+    /// A change to what `view` shows, which must be the newest state.
+    pub(super) fn new(write: WriteTransaction, view: View, shared: Arc<Shared>) -> Self {
+        let kept = mem::take(&mut *lock(&shared.kept));
+        Self { write, state: Working::new(view), undo: Undo::default(), kept, shared, record: Some(Vec::new()) }
     }
 
     /// Applies a block's changes to the state and returns the new state root.
     pub(crate) fn apply_state(&mut self, changes: &StateChanges) -> Result<B256, StoreError> {
-        let mut code = self.write.open_table(tables::CODE)?;
-        for (hash, bytes) in &changes.code {
-            code.insert(&hash.0, bytes.as_ref())?;
+        self.undo = Undo::default();
+        if let Some(out) = &mut self.record {
+            record::state(out, changes);
         }
-        let mut accounts = self.write.open_table(tables::ACCOUNTS)?;
-        let mut nodes = self.write.open_table(tables::ACCOUNT_TRIE)?;
-        let mut slots = self.write.open_table(tables::STORAGE)?;
-        let mut slot_nodes = self.write.open_table(tables::STORAGE_TRIE)?;
+        self.put_code(&changes.code)?;
         let mut leaves = Vec::with_capacity(changes.accounts.len());
         for change in &changes.accounts {
-            let old = accounts.get(&change.address.0.0)?.map(|value| value.value().to_vec()).unwrap_or_default();
+            let key = account_key(&change.address);
+            let old = self.state.read(&key, |value| Ok(value.to_vec()))?.unwrap_or_default();
             let old_root = match old.as_slice() {
                 [] => EMPTY_ROOT_HASH,
                 old => decode::<TrieAccount>("account", old)?.storage_root,
             };
-            let nodes = StorageNodes { table: &mut slot_nodes, address: change.address };
-            let storage_root = apply_storage(&mut slots, nodes, &mut self.undo, change, old_root, &mut self.kept)?;
+            let storage_root = self.apply_storage(change, old_root)?;
             let new = change.info.map(|(nonce, balance, code_hash)| {
                 alloy_rlp::encode(TrieAccount { nonce, balance, storage_root, code_hash })
             });
@@ -118,19 +145,61 @@ impl Batch {
             if new == old {
                 continue;
             }
-            if new.is_empty() {
-                accounts.remove(&change.address.0.0)?;
-            } else {
-                accounts.insert(&change.address.0.0, new.as_slice())?;
-            }
+            self.state.set(key.to_vec(), (!new.is_empty()).then(|| new.clone().into()));
             leaves.push((keccak256(change.address), new));
             self.undo.accounts.push(UndoAccount { address: change.address, before: old.into() });
         }
-        update(AccountNodes(&mut nodes), leaves, &mut self.kept.accounts)
+        let nodes = WorkingNodes { state: &mut self.state, prefix: &ACCOUNT_NODES };
+        update(nodes, leaves, &mut self.kept.accounts)
+    }
+
+    fn put_code(&self, code: &[(B256, Bytes)]) -> Result<(), StoreError> {
+        let mut table = self.write.open_table(tables::CODE)?;
+        for (hash, bytes) in code {
+            table.insert(&hash.0, bytes.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Applies an account's storage changes and returns its new storage root.
+    fn apply_storage(&mut self, change: &AccountChange, old_root: B256) -> Result<B256, StoreError> {
+        let gone = change.wiped || change.info.is_none();
+        if change.storage.is_empty() && (!gone || old_root == EMPTY_ROOT_HASH) {
+            return Ok(old_root);
+        }
+        let address = change.address;
+        if gone && old_root != EMPTY_ROOT_HASH {
+            for (key, value) in self.state.clear(&slots_prefix(&address))? {
+                let slot = U256::from_be_slice(&key[21..]);
+                self.undo.slots.push(UndoSlot { address, slot, before: U256::from_be_slice(&value) });
+            }
+            self.state.clear(&storage_nodes(&address))?;
+            self.kept.storage.remove(&address);
+        }
+        let mut leaves = Vec::with_capacity(change.storage.len());
+        for (slot, value) in &change.storage {
+            let key = slot_key(&address, slot);
+            let before = self.state.read(&key, slot_value)?.unwrap_or_default();
+            if before == *value {
+                continue;
+            }
+            self.undo.slots.push(UndoSlot { address, slot: *slot, before });
+            let (stored, leaf) = match value.is_zero() {
+                true => (None, Vec::new()),
+                false => (Some(value.to_be_bytes::<32>().into()), alloy_rlp::encode(value)),
+            };
+            self.state.set(key.to_vec(), stored);
+            leaves.push((keccak256(slot.to_be_bytes::<32>()), leaf));
+        }
+        let nodes = WorkingNodes { state: &mut self.state, prefix: &storage_nodes(&address) };
+        update(nodes, leaves, self.kept.storage.entry(address).or_default())
     }
 
     /// Writes a block as the new head, and forgets how to undo blocks that are `history` or more behind it.
     pub(crate) fn put_block(&mut self, block: &NewBlock<'_>, history: u64) -> Result<(), StoreError> {
+        if let Some(out) = &mut self.record {
+            record::block(out, block, history);
+        }
         let number = block.header.number;
         let hash = block.header.hash();
         self.write.open_table(tables::HEADERS)?.insert(number, alloy_rlp::encode(block.header.inner()).as_slice())?;
@@ -163,8 +232,7 @@ impl Batch {
         }
         let mut table = self.write.open_table(tables::BLOBS)?;
         for (index, blob) in (0u32..).zip(blobs) {
-            let parts = [blob.hash.as_slice(), blob.commitment.as_slice(), blob.proof.as_slice(), &blob.data];
-            table.insert((number, index), parts.concat().as_slice())?;
+            table.insert((number, index), alloy_rlp::encode(blob).as_slice())?;
         }
         if let Some(last) = number.checked_sub(BLOB_BLOCKS) {
             table.retain_in(..=(last, u32::MAX), |_, _| false)?;
@@ -174,11 +242,15 @@ impl Batch {
 
     /// Notes the chain id of a new store.
     pub(crate) fn put_chain_id(&mut self, chain_id: u64) -> Result<(), StoreError> {
+        self.record = None;
         self.put_number(tables::META_CHAIN_ID, chain_id)
     }
 
     /// Notes which blocks L1 holds, and which for good.
     pub(crate) fn put_labels(&mut self, safe: u64, finalized: u64) -> Result<(), StoreError> {
+        if let Some(out) = &mut self.record {
+            record::labels(out, safe, finalized);
+        }
         self.put_number(tables::META_SAFE, safe)?;
         self.put_number(tables::META_FINALIZED, finalized)
     }
@@ -190,12 +262,54 @@ impl Batch {
     }
 
     /// Makes it durable.
-    pub(crate) fn commit(self) -> Result<(), StoreError> {
-        self.write.commit()?;
-        if self.kept.nodes() <= KEPT_NODES {
-            *self.keep.lock().unwrap_or_else(PoisonError::into_inner) = self.kept;
+    pub(crate) fn commit(mut self) -> Result<(), StoreError> {
+        let shared = self.shared.clone();
+        let mut log = lock(&shared.log);
+        let full = log.is_full() || lock(&shared.current).is_full();
+        match self.record.take() {
+            Some(record) if !full => self.commit_logged(&mut log, &record)?,
+            _ => self.commit_whole(&mut log)?,
         }
         Ok(())
+    }
+
+    /// Makes it durable in the log; the database follows in memory.
+    fn commit_logged(mut self, log: &mut Log, record: &[u8]) -> Result<(), StoreError> {
+        let end = log.append(record)?;
+        self.set_durability(Durability::None)?;
+        // Whoever takes a snapshot sees all of the change or nothing.
+        let mut current = lock(&self.shared.current);
+        self.write.commit()?;
+        current.add(self.state.into_changes());
+        log.keep(end);
+        self.kept.keep(&self.shared);
+        Ok(())
+    }
+
+    /// Makes it durable with all that was recent, in the database.
+    fn commit_whole(mut self, log: &mut Log) -> Result<(), StoreError> {
+        let generation = log.generation() + 1;
+        self.put_number(tables::META_GENERATION, generation)?;
+        self.set_durability(Durability::Immediate)?;
+        // Restarting after a kill must not walk the whole file.
+        self.write.set_quick_repair(true);
+        let mut current = lock(&self.shared.current);
+        let mut table = self.write.open_table(tables::STATE)?;
+        current.write(&mut table)?;
+        for (key, value) in &self.state.into_changes() {
+            recent::write(&mut table, key, value.as_ref())?;
+        }
+        drop(table);
+        self.write.commit()?;
+        *current = Current::default();
+        log.restart(generation);
+        self.kept.keep(&self.shared);
+        Ok(())
+    }
+
+    fn set_durability(&mut self, durability: Durability) -> Result<(), StoreError> {
+        let refused = |error| StoreError::Corrupt(format!("durability was refused: {error}"));
+        self.write.set_durability(durability).map_err(refused)
     }
 }
 
@@ -217,49 +331,6 @@ fn pieces<T: alloy_rlp::Encodable>(
         }
     }
     Ok(())
-}
-
-/// Applies an account's storage changes and returns its new storage root.
-fn apply_storage(
-    slots: &mut Table<'_, &'static [u8; 52], &'static [u8; 32]>,
-    mut nodes: StorageNodes<'_, '_>,
-    undo: &mut Undo,
-    change: &AccountChange,
-    old_root: B256,
-    kept: &mut KeptTries,
-) -> Result<B256, StoreError> {
-    let gone = change.wiped || change.info.is_none();
-    if change.storage.is_empty() && (!gone || old_root == EMPTY_ROOT_HASH) {
-        return Ok(old_root);
-    }
-    let address = change.address;
-    if gone && old_root != EMPTY_ROOT_HASH {
-        let (first, last) = (slot_key(&address, &U256::ZERO), slot_key(&address, &U256::MAX));
-        for entry in slots.extract_from_if::<&[u8; 52], _>(&first..=&last, |_, _| true)? {
-            let (key, value) = entry?;
-            let slot = U256::from_be_slice(&key.value()[20..]);
-            undo.slots.push(UndoSlot { address, slot, before: U256::from_be_bytes(*value.value()) });
-        }
-        nodes.clear()?;
-        kept.storage.remove(&address);
-    }
-    let mut leaves = Vec::with_capacity(change.storage.len());
-    for (slot, value) in &change.storage {
-        let key = slot_key(&address, slot);
-        let old = if value.is_zero() {
-            slots.remove(&key)?.map(|old| *old.value())
-        } else {
-            slots.insert(&key, &value.to_be_bytes::<32>())?.map(|old| *old.value())
-        };
-        let before = U256::from_be_bytes(old.unwrap_or_default());
-        if before == *value {
-            continue;
-        }
-        undo.slots.push(UndoSlot { address, slot: *slot, before });
-        let encoded = if value.is_zero() { Vec::new() } else { alloy_rlp::encode(value) };
-        leaves.push((keccak256(slot.to_be_bytes::<32>()), encoded));
-    }
-    update(nodes, leaves, kept.storage.entry(address).or_default())
 }
 
 /// Changes leaves of a trie, given by hashed key, and returns its new root. Empty values are removed.

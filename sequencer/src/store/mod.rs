@@ -1,15 +1,21 @@
-//! The persistent store: one `redb` file, one write transaction per block.
+//! The persistent store: one `redb` file and a log before it.
 //!
 //! ```text
 //!   StateChanges --> Batch::apply_state --> state root --> Batch::put_block --> Batch::commit (durable or nothing)
-//!                                                                                  |
-//!   Snapshot (accounts, slots, code, blocks, receipts as of one head) <------------+
-//!      \-- Snapshot::at(block): the same, seen through the undo records of younger blocks
+//!                                                                                  |           |
+//!                                  log: a record, one sequential write, one sync <-+           +--> memory
+//!                                  once either is full: database, the changes of many blocks at once <--+
+//!
+//!   Snapshot (accounts, slots, code, blocks, receipts as of one head) = database, and what is recent over it
+//!      \-- Snapshot::state_at(block): the same, seen through the undo records of younger blocks
 //! ```
 
 mod batch;
+mod log;
 mod open;
 mod proof;
+mod recent;
+mod record;
 mod snapshot;
 mod tables;
 mod tries;

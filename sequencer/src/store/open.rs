@@ -5,12 +5,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use redb::{Database, Durability, ReadableDatabase};
+use alloy::primitives::Bytes;
+use redb::{Database, ReadableDatabase};
 
 use super::{
-    batch::{Batch, KeptTries},
+    batch::{Batch, Shared, lock},
+    log::Log,
     snapshot::Snapshot,
-    tables::{self, LAYOUT, META, META_CHAIN_ID, META_FINALIZED, META_HEAD, META_LAYOUT, META_SAFE},
+    tables::{self, LAYOUT, META, META_CHAIN_ID, META_FINALIZED, META_GENERATION, META_HEAD, META_LAYOUT, META_SAFE},
 };
 use crate::error::{NodeError, StoreError};
 
@@ -18,13 +20,13 @@ use crate::error::{NodeError, StoreError};
 const FILE: &str = "chain.redb";
 
 /// Memory for cached pages in bytes.
-const CACHE_BYTES: usize = 256 << 20;
+const CACHE_BYTES: usize = 1 << 30;
 
-/// The open database. Dropping it at any time loses nothing that was committed.
+/// The open database. Whatever ends it, nothing is lost that was committed.
 pub(crate) struct Store {
     database: Database,
     path: PathBuf,
-    kept: Arc<Mutex<KeptTries>>,
+    shared: Arc<Shared>,
 }
 
 impl Store {
@@ -37,10 +39,27 @@ impl Store {
             redb::DatabaseError::DatabaseAlreadyOpen => unusable("another node is using it".into()),
             error => unusable(error.to_string()),
         })?;
-        let store = Self { database, path: dir.to_path_buf(), kept: Arc::default() };
-        store.create_tables()?;
-        store.check_layout()?;
+        create_tables(&database)?;
+        check_layout(&database, dir)?;
+        let generation = number(&database, META_GENERATION)?.unwrap_or_default();
+        let (log, changes) = Log::open(dir, generation).map_err(|error| unusable(error.to_string()))?;
+        let shared = Shared { kept: Mutex::default(), log: Mutex::new(log), current: Mutex::default() };
+        let store = Self { database, path: dir.to_path_buf(), shared: Arc::new(shared) };
+        if !changes.is_empty() {
+            store.write_whole(&changes)?;
+            tracing::info!(changes = changes.len(), "wrote what the log had into the database");
+        }
         Ok(store)
+    }
+
+    /// Writes the database as a whole, with changes of the log. A part of them may be there: blocks without their state.
+    fn write_whole(&self, changes: &[Bytes]) -> Result<(), StoreError> {
+        let mut batch = self.begin()?;
+        batch.record = None;
+        for change in changes {
+            batch.replay(change)?;
+        }
+        batch.commit()
     }
 
     /// The data directory.
@@ -50,75 +69,81 @@ impl Store {
 
     /// Begins a change. Only one can be in progress; dropped, it leaves no trace.
     pub(crate) fn begin(&self) -> Result<Batch, StoreError> {
-        let mut write = self.database.begin_write()?;
-        // A block that was announced must survive a crash.
-        write
-            .set_durability(Durability::Immediate)
-            .map_err(|error| StoreError::Corrupt(format!("durability was refused: {error}")))?;
-        // Restarting after a kill must not walk the whole file.
-        write.set_quick_repair(true);
-        Ok(Batch::new(write, &self.kept))
+        let write = self.database.begin_write()?;
+        let view = lock(&self.shared.current).view(&self.database.begin_read()?)?;
+        Ok(Batch::new(write, view, self.shared.clone()))
     }
 
     /// What is committed now.
     pub(crate) fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        Snapshot::new(&self.database.begin_read()?)
+        let current = lock(&self.shared.current);
+        let read = self.database.begin_read()?;
+        Snapshot::new(&read, current.view(&read)?)
     }
 
     /// The chain id and the newest block, if the store holds a chain.
     pub(crate) fn chain(&self) -> Result<Option<(u64, u64)>, StoreError> {
-        Ok(self.number(META_CHAIN_ID)?.zip(self.number(META_HEAD)?))
+        Ok(number(&self.database, META_CHAIN_ID)?.zip(number(&self.database, META_HEAD)?))
     }
 
     /// The newest blocks that L1 holds, and holds for good, if they were ever noted.
     pub(crate) fn labels(&self) -> Result<Option<(u64, u64)>, StoreError> {
-        Ok(self.number(META_SAFE)?.zip(self.number(META_FINALIZED)?))
+        Ok(number(&self.database, META_SAFE)?.zip(number(&self.database, META_FINALIZED)?))
     }
+}
 
-    fn number(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        let meta = self.database.begin_read()?.open_table(META)?;
-        let Some(value) = meta.get(key)? else { return Ok(None) };
-        let bytes = value.value().try_into();
-        let bytes = bytes.map_err(|_| StoreError::Corrupt(format!("meta value {key} is malformed")))?;
-        Ok(Some(u64::from_be_bytes(bytes)))
-    }
-
-    fn check_layout(&self) -> Result<(), NodeError> {
-        let meta = self.database.begin_read().map_err(StoreError::from)?.open_table(META).map_err(StoreError::from)?;
-        let layout = meta.get(META_LAYOUT).map_err(StoreError::from)?.map(|value| value.value().to_vec());
-        match layout.as_deref() {
-            Some([LAYOUT]) => Ok(()),
-            other => Err(NodeError::DataDir {
-                path: self.path.clone(),
-                cause: format!(
-                    "layout {other:?} is not {LAYOUT}, the one this version reads; use the version that wrote it"
-                ),
-            }),
+impl Drop for Store {
+    /// Writes the database as a whole, so that the next start has nothing to do again.
+    fn drop(&mut self) {
+        if lock(&self.shared.log).is_empty() {
+            return;
+        }
+        if let Err(error) = self.write_whole(&[]) {
+            tracing::warn!(%error, "what is recent stays in the log");
         }
     }
+}
 
-    /// Tables must exist before they can be read.
-    fn create_tables(&self) -> Result<(), StoreError> {
-        if let Ok(read) = self.database.begin_read()
-            && read.open_table(META).is_ok()
-        {
-            return Ok(());
-        }
-        let write = self.database.begin_write()?;
-        write.open_table(tables::ACCOUNTS)?;
-        write.open_table(tables::STORAGE)?;
-        write.open_table(tables::CODE)?;
-        write.open_table(tables::ACCOUNT_TRIE)?;
-        write.open_table(tables::STORAGE_TRIE)?;
-        write.open_table(tables::HEADERS)?;
-        write.open_table(tables::HASHES)?;
-        write.open_table(tables::NUMBERS)?;
-        write.open_table(tables::TRANSACTIONS)?;
-        write.open_table(tables::RECEIPTS)?;
-        write.open_table(tables::LOCATIONS)?;
-        write.open_table(tables::UNDO)?;
-        write.open_table(tables::BLOBS)?;
-        write.open_table(META)?.insert(META_LAYOUT, [LAYOUT].as_slice())?;
-        Ok(write.commit()?)
+fn number(database: &Database, key: &str) -> Result<Option<u64>, StoreError> {
+    let meta = database.begin_read()?.open_table(META)?;
+    let Some(value) = meta.get(key)? else { return Ok(None) };
+    let bytes = value.value().try_into();
+    let bytes = bytes.map_err(|_| StoreError::Corrupt(format!("meta value {key} is malformed")))?;
+    Ok(Some(u64::from_be_bytes(bytes)))
+}
+
+fn check_layout(database: &Database, dir: &Path) -> Result<(), NodeError> {
+    let meta = database.begin_read().map_err(StoreError::from)?.open_table(META).map_err(StoreError::from)?;
+    let layout = meta.get(META_LAYOUT).map_err(StoreError::from)?.map(|value| value.value().to_vec());
+    match layout.as_deref() {
+        Some([LAYOUT]) => Ok(()),
+        other => Err(NodeError::DataDir {
+            path: dir.to_path_buf(),
+            cause: format!(
+                "layout {other:?} is not {LAYOUT}, the one this version reads; use the version that wrote it"
+            ),
+        }),
     }
+}
+
+/// Tables must exist before they can be read.
+fn create_tables(database: &Database) -> Result<(), StoreError> {
+    if let Ok(read) = database.begin_read()
+        && read.open_table(META).is_ok()
+    {
+        return Ok(());
+    }
+    let write = database.begin_write()?;
+    write.open_table(tables::STATE)?;
+    write.open_table(tables::CODE)?;
+    write.open_table(tables::HEADERS)?;
+    write.open_table(tables::HASHES)?;
+    write.open_table(tables::NUMBERS)?;
+    write.open_table(tables::TRANSACTIONS)?;
+    write.open_table(tables::RECEIPTS)?;
+    write.open_table(tables::LOCATIONS)?;
+    write.open_table(tables::UNDO)?;
+    write.open_table(tables::BLOBS)?;
+    write.open_table(META)?.insert(META_LAYOUT, [LAYOUT].as_slice())?;
+    Ok(write.commit()?)
 }

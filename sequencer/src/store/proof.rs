@@ -2,9 +2,12 @@
 
 use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_trie::{EMPTY_ROOT_HASH, TrieAccount};
-use redb::ReadOnlyTable;
 
-use super::snapshot::State;
+use super::{
+    snapshot::State,
+    tables::{ACCOUNT_NODES, storage_nodes},
+    tries::ViewNodes,
+};
 use crate::{
     error::StoreError,
     trie::{NodeReader, NodeStore, Overlay, Trie, nibbles},
@@ -20,25 +23,12 @@ pub(crate) struct AccountProof {
     pub(crate) slots: Vec<(U256, Vec<Bytes>)>,
 }
 
-/// The nodes of one trie in a table, under a prefix of its keys.
-struct Nodes<'a> {
-    table: &'a ReadOnlyTable<&'static [u8], &'static [u8]>,
-    prefix: &'a [u8],
-}
-
-impl NodeReader for Nodes<'_> {
-    fn rlp(&self, path: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let key = [self.prefix, path].concat();
-        Ok(self.table.get(key.as_slice())?.map(|rlp| rlp.value().to_vec()))
-    }
-}
-
 impl State<'_> {
     /// Proves an account and some of its slots. At an earlier block the tries are taken back in memory first, which costs as
     /// much as the blocks since then changed.
     pub(crate) fn prove(&self, address: Address, slots: &[B256]) -> Result<AccountProof, StoreError> {
         let account = self.account(address)?.unwrap_or_default();
-        let mut accounts = Overlay::new(Nodes { table: &self.snapshot.account_trie, prefix: &[] });
+        let mut accounts = Overlay::new(ViewNodes { state: &self.snapshot.view, prefix: &ACCOUNT_NODES });
         let before = self.past.iter().flat_map(|past| &past.accounts);
         rewind(&mut accounts, before.map(|(address, before)| (keccak256(address), before.to_vec())))?;
         let nodes = accounts.prove(&nibbles(&keccak256(address)))?;
@@ -50,7 +40,8 @@ impl State<'_> {
         if slots.is_empty() || root == EMPTY_ROOT_HASH {
             return Ok(vec![(U256::ZERO, Vec::new()); slots.len()]);
         }
-        let mut storage = Overlay::new(Nodes { table: &self.snapshot.storage_trie, prefix: address.as_slice() });
+        let prefix = storage_nodes(&address);
+        let mut storage = Overlay::new(ViewNodes { state: &self.snapshot.view, prefix: &prefix });
         let before = self.past.iter().flat_map(|past| &past.slots).filter(|((of, _), _)| *of == address);
         let encode = |value: &U256| if value.is_zero() { Vec::new() } else { alloy_rlp::encode(value) };
         let rewound = rewind(

@@ -8,7 +8,7 @@ use std::{
 
 use alloy::{
     consensus::{Header, Sealed},
-    primitives::{Address, B256, Bytes, FixedBytes, KECCAK256_EMPTY, U256},
+    primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256},
 };
 use alloy_trie::TrieAccount;
 use redb::{ReadOnlyTable, ReadTransaction};
@@ -16,7 +16,8 @@ use revm::{DatabaseRef, bytecode::Bytecode, state::AccountInfo};
 
 use super::{
     decode, decode_all,
-    tables::{self, StoredReceipt, Undo, slot_key},
+    recent::View,
+    tables::{self, StoredReceipt, Undo, account_key, slot_key, slots_prefix},
 };
 use crate::{error::StoreError, pool::Blob};
 
@@ -25,11 +26,8 @@ const PAST_ENTRIES: usize = 500_000;
 
 /// The chain and its state as of one head. Later blocks do not show.
 pub(crate) struct Snapshot {
-    accounts: ReadOnlyTable<&'static [u8; 20], &'static [u8]>,
-    storage: ReadOnlyTable<&'static [u8; 52], &'static [u8; 32]>,
+    pub(super) view: View,
     code: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
-    pub(super) account_trie: ReadOnlyTable<&'static [u8], &'static [u8]>,
-    pub(super) storage_trie: ReadOnlyTable<&'static [u8], &'static [u8]>,
     headers: ReadOnlyTable<u64, &'static [u8]>,
     hashes: ReadOnlyTable<u64, &'static [u8; 32]>,
     numbers: ReadOnlyTable<&'static [u8; 32], u64>,
@@ -57,13 +55,10 @@ pub(super) struct Past {
 }
 
 impl Snapshot {
-    pub(super) fn new(read: &ReadTransaction) -> Result<Self, StoreError> {
+    pub(super) fn new(read: &ReadTransaction, view: View) -> Result<Self, StoreError> {
         Ok(Self {
-            accounts: read.open_table(tables::ACCOUNTS)?,
-            storage: read.open_table(tables::STORAGE)?,
+            view,
             code: read.open_table(tables::CODE)?,
-            account_trie: read.open_table(tables::ACCOUNT_TRIE)?,
-            storage_trie: read.open_table(tables::STORAGE_TRIE)?,
             headers: read.open_table(tables::HEADERS)?,
             hashes: read.open_table(tables::HASHES)?,
             numbers: read.open_table(tables::NUMBERS)?,
@@ -149,19 +144,7 @@ impl Snapshot {
 
     /// The blobs that a block carries.
     pub(crate) fn blobs(&self, number: u64) -> Result<Vec<Blob>, StoreError> {
-        let blob = |bytes: &[u8]| {
-            let (hash, rest) = bytes.split_at_checked(32)?;
-            let (commitment, rest) = rest.split_at_checked(48)?;
-            let (proof, data) = rest.split_at_checked(48)?;
-            Some(Blob {
-                hash: B256::from_slice(hash),
-                commitment: FixedBytes::from_slice(commitment),
-                proof: FixedBytes::from_slice(proof),
-                data: Bytes::copy_from_slice(data),
-            })
-        };
-        let short = || StoreError::Corrupt(format!("a blob of block {number} is cut off"));
-        self.blobs.range(in_block(number))?.map(|entry| blob(entry?.1.value()).ok_or_else(short)).collect()
+        self.blobs.range(in_block(number))?.map(|entry| decode("blob", entry?.1.value())).collect()
     }
 
     /// Every trie node and every contract's code as of the newest block.
@@ -219,7 +202,7 @@ impl State<'_> {
         if let Some(before) = self.past.as_ref().and_then(|past| past.accounts.get(&address)) {
             return if before.is_empty() { Ok(None) } else { decode("account", before).map(Some) };
         }
-        self.snapshot.accounts.get(&address.0.0)?.map(|rlp| decode("account", rlp.value())).transpose()
+        self.snapshot.view.read(&account_key(&address), |rlp| decode("account", rlp))
     }
 
     /// A storage slot's value.
@@ -227,17 +210,14 @@ impl State<'_> {
         if let Some(before) = self.past.as_ref().and_then(|past| past.slots.get(&(address, slot))) {
             return Ok(*before);
         }
-        let value = self.snapshot.storage.get(&slot_key(&address, &slot))?;
-        Ok(value.map_or(U256::ZERO, |value| U256::from_be_bytes(*value.value())))
+        Ok(self.snapshot.view.read(&slot_key(&address, &slot), slot_value)?.unwrap_or_default())
     }
 
     /// Every slot of an account that is not zero.
     pub(crate) fn slots(&self, address: Address) -> Result<Vec<(U256, U256)>, StoreError> {
-        let (first, last) = (slot_key(&address, &U256::ZERO), slot_key(&address, &U256::MAX));
         let mut slots = BTreeMap::new();
-        for entry in self.snapshot.storage.range::<&[u8; 52]>(&first..=&last)? {
-            let (key, value) = entry?;
-            slots.insert(U256::from_be_slice(&key.value()[20..]), U256::from_be_bytes(*value.value()));
+        for (key, value) in self.snapshot.view.scan(&slots_prefix(&address))? {
+            slots.insert(U256::from_be_slice(&key[21..]), slot_value(&value)?);
         }
         if let Some(past) = &self.past {
             let changed = past.slots.iter().filter(|((account, _), _)| *account == address);
@@ -255,6 +235,12 @@ impl State<'_> {
         code.map(|code| Bytes::copy_from_slice(code.value()))
             .ok_or_else(|| StoreError::Corrupt(format!("code {hash} is missing")))
     }
+}
+
+/// A slot's value as stored.
+pub(super) fn slot_value(bytes: &[u8]) -> Result<U256, StoreError> {
+    let malformed = || StoreError::Corrupt(format!("a slot's value has {} bytes", bytes.len()));
+    Ok(U256::from_be_bytes::<32>(bytes.try_into().map_err(|_| malformed())?))
 }
 
 impl DatabaseRef for State<'_> {

@@ -6,16 +6,10 @@ use redb::TableDefinition;
 
 /// Facts about the database: see the `META_` keys.
 pub(crate) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-/// Address to the account as the state trie holds it: RLP of nonce, balance, storage root, code hash.
-pub(crate) const ACCOUNTS: TableDefinition<'_, &[u8; 20], &[u8]> = TableDefinition::new("accounts");
-/// Address and slot to a value that is not zero.
-pub(crate) const STORAGE: TableDefinition<'_, &[u8; 52], &[u8; 32]> = TableDefinition::new("storage");
+/// Accounts, slots and the nodes of their tries: see the functions that make the keys.
+pub(crate) const STATE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("state");
 /// Code hash to code.
 pub(crate) const CODE: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("code");
-/// Path in the state trie to its node.
-pub(crate) const ACCOUNT_TRIE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("account_trie");
-/// Address and path in its storage trie to the node.
-pub(crate) const STORAGE_TRIE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("storage_trie");
 /// Block number to the RLP of its header.
 pub(crate) const HEADERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("headers");
 /// Block number to hash.
@@ -31,19 +25,21 @@ pub(crate) const LOCATIONS: TableDefinition<'_, &[u8; 32], (u64, u32)> = TableDe
 /// Block number to the RLP of the [`Undo`] that leads to its parent's state.
 pub(crate) const UNDO: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("undo");
 
-/// Block number and index to a blob with what proves it: hash, commitment, proof, blob. On Ethereum chains only.
+/// Block number and index to the RLP of a [`crate::pool::Blob`]. On Ethereum chains only.
 pub(crate) const BLOBS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("blobs");
 
 /// Version of this layout, one byte.
 pub(crate) const META_LAYOUT: &str = "layout";
 /// The layout that this code reads and writes.
-pub(crate) const LAYOUT: u8 = 3;
+pub(crate) const LAYOUT: u8 = 4;
 /// Number of the newest block that L1 holds, eight bytes, big endian.
 pub(crate) const META_SAFE: &str = "safe";
 /// Number of the newest block that a final L1 block holds, eight bytes, big endian.
 pub(crate) const META_FINALIZED: &str = "finalized";
 /// Chain id, eight bytes, big endian.
 pub(crate) const META_CHAIN_ID: &str = "chain_id";
+/// How often the database was written to disk as a whole, eight bytes, big endian; the log builds on that.
+pub(crate) const META_GENERATION: &str = "generation";
 /// Number of the newest block, eight bytes, big endian.
 pub(crate) const META_HEAD: &str = "head";
 
@@ -88,7 +84,7 @@ pub(crate) struct Undo {
 pub(crate) struct UndoAccount {
     /// Its address.
     pub(crate) address: Address,
-    /// Its value in [`ACCOUNTS`], empty if it did not exist.
+    /// Its value in [`STATE`], empty if it did not exist.
     pub(crate) before: Bytes,
 }
 
@@ -103,10 +99,34 @@ pub(crate) struct UndoSlot {
     pub(crate) before: U256,
 }
 
-/// Key of a slot in [`STORAGE`].
-pub(crate) fn slot_key(address: &Address, slot: &U256) -> [u8; 52] {
-    let mut key = [0; 52];
-    key[..20].copy_from_slice(address.as_slice());
-    key[20..].copy_from_slice(&slot.to_be_bytes::<32>());
+/// Key in [`STATE`] of an account as the state trie holds it: RLP of nonce, balance, storage root, code hash.
+pub(crate) fn account_key(address: &Address) -> [u8; 21] {
+    let mut key = [b'a'; 21];
+    key[1..].copy_from_slice(address.as_slice());
+    key
+}
+
+/// Prefix of the keys in [`STATE`] of an account's slots.
+pub(crate) fn slots_prefix(address: &Address) -> [u8; 21] {
+    let mut key = account_key(address);
+    key[0] = b's';
+    key
+}
+
+/// Key in [`STATE`] of a slot: a value that is not zero, 32 bytes, big endian.
+pub(crate) fn slot_key(address: &Address, slot: &U256) -> [u8; 53] {
+    let mut key = [0; 53];
+    key[..21].copy_from_slice(&slots_prefix(address));
+    key[21..].copy_from_slice(&slot.to_be_bytes::<32>());
+    key
+}
+
+/// Prefix of the keys in [`STATE`] of the state trie's nodes; their paths follow, one nibble per byte.
+pub(crate) const ACCOUNT_NODES: [u8; 1] = [b't'];
+
+/// Prefix of the keys in [`STATE`] of the nodes of an account's storage trie; their paths follow.
+pub(crate) fn storage_nodes(address: &Address) -> [u8; 21] {
+    let mut key = account_key(address);
+    key[0] = b'u';
     key
 }

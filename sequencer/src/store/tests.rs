@@ -177,6 +177,70 @@ fn a_dropped_batch_leaves_no_trace() {
     assert_eq!(store.begin().unwrap().apply_state(&StateChanges::default()).unwrap(), root);
 }
 
+/// Copies a store as a kill would leave it: nothing is written when it closes.
+fn killed(store: &Store) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(store.path()).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), dir.path().join(file.file_name())).unwrap();
+    }
+    dir
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20))]
+
+    /// Killed after any block, or unwound and killed, a store opens with the very state, labels and past that it had.
+    #[test]
+    fn what_only_the_log_holds_is_there_after_a_kill(
+        blocks in prop::collection::vec(block(), 1..10), back in prop::option::of(0u64..3), torn in any::<bool>(),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (mut models, mut model) = (Vec::new(), Model::new());
+        let mut head = 0;
+        for (number, changes) in (0u64..).zip(&blocks) {
+            apply_to_model(&mut model, changes);
+            write_block(&store, number, changes, 5);
+            models.push(model.clone());
+            head = number;
+            let mut batch = store.begin().unwrap();
+            batch.put_labels(number, number / 2).unwrap();
+            batch.commit().unwrap();
+        }
+        let back = back.filter(|back| *back <= head);
+        if let Some(back) = back {
+            let mut batch = store.begin().unwrap();
+            head -= back;
+            batch.unwind(head).unwrap();
+            batch.commit().unwrap();
+        }
+        let dir = killed(&store);
+        if torn {
+            // The record of a block that was never announced.
+            use std::io::Write;
+            let mut log = std::fs::OpenOptions::new().append(true).open(dir.path().join("chain.log")).unwrap();
+            log.write_all(&[7; 100]).unwrap();
+        }
+        let reopened = Store::open(dir.path()).unwrap();
+        check_state(&reopened.snapshot().unwrap().state(), &models[head as usize]);
+        check_proofs(&reopened.snapshot().unwrap().state(), &models[head as usize]);
+        let newest = blocks.len() as u64 - 1;
+        prop_assert_eq!(reopened.labels().unwrap(), Some((newest, newest / 2)));
+        prop_assert!(reopened.snapshot().unwrap().header(head + 1).unwrap().is_none());
+        if head > 0 {
+            check_state(&reopened.snapshot().unwrap().state_at(head - 1, head).unwrap(), &models[head as usize - 1]);
+        }
+        // It goes on, and so does a copy of it that is killed again.
+        let next = StateChanges::default();
+        let root = write_block(&reopened, head + 1, &next, 5);
+        prop_assert_eq!(root, model_root(&models[head as usize]));
+        let again = Store::open(killed(&reopened).path()).unwrap();
+        check_state(&again.snapshot().unwrap().state(), &models[head as usize]);
+        prop_assert!(again.snapshot().unwrap().header(head + 1).unwrap().is_some());
+    }
+}
+
 #[test]
 fn a_snapshot_does_not_see_later_blocks() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,66 +1,43 @@
-//! The state trie and the storage tries over their tables.
+//! The state trie and the storage tries in the state's table.
 
-use alloy::primitives::Address;
-use redb::{ReadableTable, Table};
+use alloy::primitives::Bytes;
 
+use super::recent::{View, Working};
 use crate::{
     error::StoreError,
-    trie::{Node, NodeRef, NodeStore, opened},
+    trie::{Node, NodeReader, NodeRef, NodeStore, opened},
 };
 
-/// Nodes of the state trie.
-pub(super) struct AccountNodes<'a, 'txn>(pub(super) &'a mut Table<'txn, &'static [u8], &'static [u8]>);
+/// Nodes of one trie that a batch changes, under a prefix of their keys.
+pub(super) struct WorkingNodes<'a> {
+    pub(super) state: &'a mut Working,
+    pub(super) prefix: &'a [u8],
+}
 
-impl NodeStore for AccountNodes<'_, '_> {
+impl NodeStore for WorkingNodes<'_> {
     fn node(&self, path: &[u8]) -> Result<Option<(Node, NodeRef)>, StoreError> {
-        self.0.get(path)?.map(|rlp| opened(path, rlp.value())).transpose()
+        self.state.read(&[self.prefix, path].concat(), |rlp| opened(path, rlp))
     }
 
     fn put_node(&mut self, path: &[u8], rlp: &[u8]) -> Result<(), StoreError> {
-        self.0.insert(path, rlp)?;
+        self.state.set([self.prefix, path].concat(), Some(Bytes::copy_from_slice(rlp)));
         Ok(())
     }
 
     fn drop_node(&mut self, path: &[u8]) -> Result<(), StoreError> {
-        self.0.remove(path)?;
+        self.state.set([self.prefix, path].concat(), None);
         Ok(())
     }
 }
 
-/// Nodes of one contract's storage trie.
-pub(super) struct StorageNodes<'a, 'txn> {
-    pub(super) table: &'a mut Table<'txn, &'static [u8], &'static [u8]>,
-    pub(super) address: Address,
+/// Nodes of one trie as of a block.
+pub(super) struct ViewNodes<'a> {
+    pub(super) state: &'a View,
+    pub(super) prefix: &'a [u8],
 }
 
-impl StorageNodes<'_, '_> {
-    fn key(&self, path: &[u8]) -> Vec<u8> {
-        [self.address.as_slice(), path].concat()
-    }
-
-    /// Removes the whole trie.
-    pub(super) fn clear(&mut self) -> Result<(), StoreError> {
-        // Nibbles are below 16, so this ends just after the last path of the address.
-        let end = self.key(&[16]);
-        self.table.retain_in(self.address.as_slice()..end.as_slice(), |_, _| false)?;
-        Ok(())
-    }
-}
-
-impl NodeStore for StorageNodes<'_, '_> {
-    fn node(&self, path: &[u8]) -> Result<Option<(Node, NodeRef)>, StoreError> {
-        self.table.get(self.key(path).as_slice())?.map(|rlp| opened(path, rlp.value())).transpose()
-    }
-
-    fn put_node(&mut self, path: &[u8], rlp: &[u8]) -> Result<(), StoreError> {
-        let key = self.key(path);
-        self.table.insert(key.as_slice(), rlp)?;
-        Ok(())
-    }
-
-    fn drop_node(&mut self, path: &[u8]) -> Result<(), StoreError> {
-        let key = self.key(path);
-        self.table.remove(key.as_slice())?;
-        Ok(())
+impl NodeReader for ViewNodes<'_> {
+    fn rlp(&self, path: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.state.read(&[self.prefix, path].concat(), |rlp| Ok(rlp.to_vec()))
     }
 }

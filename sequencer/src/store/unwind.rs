@@ -23,6 +23,7 @@ impl Batch {
     /// # Errors
     /// [`StoreError::Pruned`] if what a block overwrote is not kept any more.
     pub(crate) fn unwind(&mut self, to: u64) -> Result<Vec<Bytes>, StoreError> {
+        self.record = None;
         let head = self.head()?;
         let mut transactions = Vec::new();
         for number in (to + 1..=head).rev() {

@@ -1,0 +1,192 @@
+//! The state's table, and what it will hold once it is written: changes that so far only the log and memory have.
+//!
+//! ```text
+//!   read:   changes of the batch --> recent changes --> table
+//!   commit: changes of the batch --> recent changes        (with a record in the log)
+//!           changes of the batch, recent changes --> table (when the database is written as a whole)
+//! ```
+//!
+//! Leaves of a trie lie in random order, so every block touches as many pages as leaves; written together, the changes of
+//! many blocks share pages.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use alloy::primitives::Bytes;
+use redb::{ReadOnlyTable, ReadTransaction, Table};
+
+use super::tables::STATE;
+use crate::error::StoreError;
+
+/// Size in bytes from which recent changes are written into the table.
+const FULL_BYTES: usize = 256 << 20;
+
+/// What an entry takes in memory beside its bytes, about.
+const ENTRY_BYTES: usize = 120;
+
+/// New values by key; `None` is none any more.
+pub(super) type Changes = BTreeMap<Vec<u8>, Option<Bytes>>;
+
+/// The changes since the table was written. Readers see those up to a number.
+#[derive(Debug, Default)]
+struct Recent(RwLock<Versions>);
+
+#[derive(Debug, Default)]
+struct Versions {
+    entries: BTreeMap<Vec<u8>, Vec<(u64, Option<Bytes>)>>,
+    bytes: usize,
+}
+
+/// Recent changes as of now.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Current {
+    recent: Arc<Recent>,
+    newest: u64,
+}
+
+impl Current {
+    /// The state as of now. `read` must be as new.
+    pub(super) fn view(&self, read: &ReadTransaction) -> Result<View, StoreError> {
+        Ok(View { table: read.open_table(STATE)?, current: self.clone() })
+    }
+
+    /// Adds a block's changes. Views that exist do not see them.
+    pub(super) fn add(&mut self, changes: Changes) {
+        self.newest += 1;
+        let mut versions = self.recent.0.write().unwrap_or_else(PoisonError::into_inner);
+        for (key, value) in changes {
+            versions.bytes += ENTRY_BYTES + key.len() + value.as_ref().map_or(0, |value| value.len());
+            versions.entries.entry(key).or_default().push((self.newest, value));
+        }
+    }
+
+    /// Whether it is time to write them into the table.
+    pub(super) fn is_full(&self) -> bool {
+        self.recent.0.read().unwrap_or_else(PoisonError::into_inner).bytes >= FULL_BYTES
+    }
+
+    /// Writes them into the table.
+    pub(super) fn write(&self, table: &mut Table<'_, &'static [u8], &'static [u8]>) -> Result<(), StoreError> {
+        let versions = self.recent.0.read().unwrap_or_else(PoisonError::into_inner);
+        for (key, versions) in &versions.entries {
+            if let Some((_, value)) = versions.last() {
+                write(table, key, value.as_ref())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes one change into the table.
+pub(super) fn write(
+    table: &mut Table<'_, &'static [u8], &'static [u8]>,
+    key: &[u8],
+    value: Option<&Bytes>,
+) -> Result<(), StoreError> {
+    match value {
+        Some(value) => table.insert(key, value.as_ref())?,
+        None => table.remove(key)?,
+    };
+    Ok(())
+}
+
+/// The state as of one change. Later ones do not show.
+pub(super) struct View {
+    table: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    current: Current,
+}
+
+impl View {
+    /// Reads the value of a key.
+    pub(super) fn read<T>(
+        &self,
+        key: &[u8],
+        decode: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        {
+            let versions = self.current.recent.0.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(value) = versions.entries.get(key).and_then(|versions| self.seen(versions)) {
+                return value.as_ref().map(|value| decode(value)).transpose();
+            }
+        }
+        self.table.get(key)?.map(|value| decode(value.value())).transpose()
+    }
+
+    /// Everything under a prefix of keys.
+    pub(super) fn scan(&self, prefix: &[u8]) -> Result<BTreeMap<Vec<u8>, Bytes>, StoreError> {
+        let mut found = BTreeMap::new();
+        for entry in self.table.range(prefix..)? {
+            let (key, value) = entry?;
+            if !key.value().starts_with(prefix) {
+                break;
+            }
+            found.insert(key.value().to_vec(), Bytes::copy_from_slice(value.value()));
+        }
+        let versions = self.current.recent.0.read().unwrap_or_else(PoisonError::into_inner);
+        let recent = versions.entries.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
+        for (key, versions) in recent {
+            match self.seen(versions) {
+                Some(Some(value)) => found.insert(key.clone(), value.clone()),
+                Some(None) => found.remove(key),
+                None => None,
+            };
+        }
+        Ok(found)
+    }
+
+    /// The newest version that this view sees.
+    fn seen<'a>(&self, versions: &'a [(u64, Option<Bytes>)]) -> Option<&'a Option<Bytes>> {
+        versions.iter().rev().find(|(number, _)| *number <= self.current.newest).map(|(_, value)| value)
+    }
+}
+
+/// The state as a batch sees and changes it.
+pub(super) struct Working {
+    view: View,
+    changes: Changes,
+}
+
+impl Working {
+    /// Starts from a view.
+    pub(super) fn new(view: View) -> Self {
+        Self { view, changes: Changes::new() }
+    }
+
+    /// Reads the value of a key.
+    pub(super) fn read<T>(
+        &self,
+        key: &[u8],
+        decode: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        match self.changes.get(key) {
+            Some(value) => value.as_ref().map(|value| decode(value)).transpose(),
+            None => self.view.read(key, decode),
+        }
+    }
+
+    /// Sets or removes the value of a key.
+    pub(super) fn set(&mut self, key: Vec<u8>, value: Option<Bytes>) {
+        self.changes.insert(key, value);
+    }
+
+    /// Removes everything under a prefix of keys and returns it.
+    pub(super) fn clear(&mut self, prefix: &[u8]) -> Result<BTreeMap<Vec<u8>, Bytes>, StoreError> {
+        let mut found = self.view.scan(prefix)?;
+        let changed = self.changes.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
+        for (key, value) in changed {
+            match value {
+                Some(value) => found.insert(key.clone(), value.clone()),
+                None => found.remove(key),
+            };
+        }
+        self.changes.extend(found.keys().map(|key| (key.clone(), None)));
+        Ok(found)
+    }
+
+    /// What was changed.
+    pub(super) fn into_changes(self) -> Changes {
+        self.changes
+    }
+}
