@@ -13,10 +13,12 @@ const SENDERS: u32 = 2_000;
 const BLOCK: u32 = 10_000;
 
 /// Time spent on `count` transfers over a state of `accounts` holders. What blocks leave in memory is written into the database
-/// once in many blocks; here it is once, at the end, and counts as flushed.
-pub(crate) async fn measure(accounts: u32, count: u32) -> Timings {
+/// once in many blocks; here it is once, at the end, and counts as flushed. Also the bytes on disk after that.
+pub(crate) async fn measure(accounts: u32, count: u32) -> (Timings, u64) {
+    let dir = tempfile::tempdir().unwrap();
     let world = world::World::new(accounts, SENDERS);
     let node = Node::start(NodeConfig {
+        data_dir: Some(dir.path().into()),
         chain_id: world::CHAIN,
         genesis: world.genesis(),
         block_time_ms: 3_600_000,
@@ -39,7 +41,8 @@ pub(crate) async fn measure(accounts: u32, count: u32) -> Timings {
     let end = Instant::now();
     node.shutdown().await.unwrap();
     let written = end.elapsed();
-    Timings {
+    let disk = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    let spent = Timings {
         blocks: all.blocks - warm.blocks,
         transactions: all.transactions - warm.transactions,
         gas: all.gas - warm.gas,
@@ -47,11 +50,12 @@ pub(crate) async fn measure(accounts: u32, count: u32) -> Timings {
         execute: all.execute - warm.execute,
         root: all.root - warm.root,
         flush: all.flush - warm.flush + written,
-    }
+    };
+    (spent, disk)
 }
 
-/// Prints the records of one size of state; `first` remembers the smallest.
-pub(crate) fn print(accounts: u32, spent: &Timings, first: &mut Option<(u32, f64)>) {
+/// Prints the records of one size of state, of which `disk` bytes are left; `first` remembers the smallest.
+pub(crate) fn print(accounts: u32, spent: &Timings, disk: u64, first: &mut Option<(u32, f64)>) {
     let each_us = |time: std::time::Duration| time.as_secs_f64() * 1e6 / spent.transactions as f64;
     let total_us = each_us(spent.execute + spent.root + spent.flush);
     let record = |what: &str, unit, ours| Record::new("node", format!("{what}, {accounts} accounts"), unit, ours);
@@ -62,6 +66,7 @@ pub(crate) fn print(accounts: u32, spent: &Timings, first: &mut Option<(u32, f64
     {
         print(record(what, "us per transfer", each_us(time)));
     }
+    print(record("on disk", "MB", disk as f64 / 1e6));
     match first {
         None => *first = Some((accounts, total_us)),
         Some((smallest, us)) => print(record(&format!("cost over that at {smallest}"), "times", total_us / *us)),

@@ -24,8 +24,8 @@ fn main() {
         let sizes: &[u32] = if quick { &[10_000, 100_000] } else { &[10_000, 100_000, 1_000_000] };
         let mut first = None;
         for &accounts in sizes {
-            let spent = runtime.block_on(direct::measure(accounts, if quick { 20_000 } else { 100_000 }));
-            direct::print(accounts, &spent, &mut first);
+            let (spent, disk) = runtime.block_on(direct::measure(accounts, if quick { 20_000 } else { 100_000 }));
+            direct::print(accounts, &spent, disk, &mut first);
         }
     }
     if wanted("rpc") {

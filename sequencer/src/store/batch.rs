@@ -16,7 +16,7 @@ use redb::{Durability, WriteTransaction};
 use super::{
     decode,
     log::Log,
-    recent::{self, Current, View, Working},
+    recent::{Current, View, Working},
     record,
     snapshot::slot_value,
     tables::{
@@ -295,10 +295,7 @@ impl Batch {
         self.write.set_quick_repair(true);
         let mut current = lock(&self.shared.current);
         let mut table = self.write.open_table(tables::STATE)?;
-        current.write(&mut table)?;
-        for (key, value) in &self.state.into_changes() {
-            recent::write(&mut table, key, value.as_ref())?;
-        }
+        current.write(&self.state.into_changes(), &mut table)?;
         drop(table);
         self.write.commit()?;
         *current = Current::default();

@@ -11,10 +11,11 @@
 
 use std::{
     collections::BTreeMap,
+    mem,
     sync::{Arc, PoisonError, RwLock},
 };
 
-use alloy::primitives::Bytes;
+use alloy::primitives::{Bytes, map::HashMap};
 use redb::{ReadOnlyTable, ReadTransaction, Table};
 
 use super::tables::STATE;
@@ -27,7 +28,7 @@ const FULL_BYTES: usize = 256 << 20;
 const ENTRY_BYTES: usize = 120;
 
 /// New values by key; `None` is none any more.
-pub(super) type Changes = BTreeMap<Vec<u8>, Option<Bytes>>;
+pub(super) type Changes = HashMap<Vec<u8>, Option<Bytes>>;
 
 /// The changes since the table was written. Readers see those up to a number.
 #[derive(Debug, Default)]
@@ -35,8 +36,31 @@ struct Recent(RwLock<Versions>);
 
 #[derive(Debug, Default)]
 struct Versions {
-    entries: BTreeMap<Vec<u8>, Vec<(u64, Option<Bytes>)>>,
+    entries: HashMap<Vec<u8>, Entry>,
     bytes: usize,
+}
+
+/// The values that a key had, each with the number of its change.
+#[derive(Debug, Default)]
+struct Entry {
+    newest: (u64, Option<Bytes>),
+    /// Oldest first.
+    before: Vec<(u64, Option<Bytes>)>,
+}
+
+impl Entry {
+    /// The value as of a change, if it was set by then.
+    fn at(&self, number: u64) -> Option<&Option<Bytes>> {
+        let all = self.before.iter().chain([&self.newest]);
+        all.rev().find(|(set, _)| (1..=number).contains(set)).map(|(_, value)| value)
+    }
+
+    fn set(&mut self, number: u64, value: Option<Bytes>) {
+        let before = mem::replace(&mut self.newest, (number, value));
+        if before.0 > 0 {
+            self.before.push(before);
+        }
+    }
 }
 
 /// Recent changes as of now.
@@ -58,7 +82,7 @@ impl Current {
         let mut versions = self.recent.0.write().unwrap_or_else(PoisonError::into_inner);
         for (key, value) in changes {
             versions.bytes += ENTRY_BYTES + key.len() + value.as_ref().map_or(0, |value| value.len());
-            versions.entries.entry(key).or_default().push((self.newest, value));
+            versions.entries.entry(key).or_default().set(self.newest, value);
         }
     }
 
@@ -67,29 +91,26 @@ impl Current {
         self.recent.0.read().unwrap_or_else(PoisonError::into_inner).bytes >= FULL_BYTES
     }
 
-    /// Writes them into the table.
-    pub(super) fn write(&self, table: &mut Table<'_, &'static [u8], &'static [u8]>) -> Result<(), StoreError> {
+    /// Writes them, and later ones, into the table.
+    pub(super) fn write(
+        &self,
+        changes: &Changes,
+        table: &mut Table<'_, &'static [u8], &'static [u8]>,
+    ) -> Result<(), StoreError> {
         let versions = self.recent.0.read().unwrap_or_else(PoisonError::into_inner);
-        for (key, versions) in &versions.entries {
-            if let Some((_, value)) = versions.last() {
-                write(table, key, value.as_ref())?;
-            }
+        let recent = versions.entries.iter().filter(|(key, _)| !changes.contains_key(*key));
+        let recent = recent.map(|(key, entry)| (key, &entry.newest.1));
+        let mut all: Vec<(&Vec<u8>, &Option<Bytes>)> = recent.chain(changes).collect();
+        // In the order of the table, so that each of its pages is visited once.
+        all.sort_unstable_by_key(|(key, _)| *key);
+        for (key, value) in all {
+            match value {
+                Some(value) => table.insert(key.as_slice(), value.as_ref())?,
+                None => table.remove(key.as_slice())?,
+            };
         }
         Ok(())
     }
-}
-
-/// Writes one change into the table.
-pub(super) fn write(
-    table: &mut Table<'_, &'static [u8], &'static [u8]>,
-    key: &[u8],
-    value: Option<&Bytes>,
-) -> Result<(), StoreError> {
-    match value {
-        Some(value) => table.insert(key, value.as_ref())?,
-        None => table.remove(key)?,
-    };
-    Ok(())
 }
 
 /// The state as of one change. Later ones do not show.
@@ -107,7 +128,7 @@ impl View {
     ) -> Result<Option<T>, StoreError> {
         {
             let versions = self.current.recent.0.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(value) = versions.entries.get(key).and_then(|versions| self.seen(versions)) {
+            if let Some(value) = versions.entries.get(key).and_then(|entry| entry.at(self.current.newest)) {
                 return value.as_ref().map(|value| decode(value)).transpose();
             }
         }
@@ -125,20 +146,14 @@ impl View {
             found.insert(key.value().to_vec(), Bytes::copy_from_slice(value.value()));
         }
         let versions = self.current.recent.0.read().unwrap_or_else(PoisonError::into_inner);
-        let recent = versions.entries.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
-        for (key, versions) in recent {
-            match self.seen(versions) {
+        for (key, entry) in versions.entries.iter().filter(|(key, _)| key.starts_with(prefix)) {
+            match entry.at(self.current.newest) {
                 Some(Some(value)) => found.insert(key.clone(), value.clone()),
                 Some(None) => found.remove(key),
                 None => None,
             };
         }
         Ok(found)
-    }
-
-    /// The newest version that this view sees.
-    fn seen<'a>(&self, versions: &'a [(u64, Option<Bytes>)]) -> Option<&'a Option<Bytes>> {
-        versions.iter().rev().find(|(number, _)| *number <= self.current.newest).map(|(_, value)| value)
     }
 }
 
@@ -151,7 +166,7 @@ pub(super) struct Working {
 impl Working {
     /// Starts from a view.
     pub(super) fn new(view: View) -> Self {
-        Self { view, changes: Changes::new() }
+        Self { view, changes: Changes::default() }
     }
 
     /// Reads the value of a key.
@@ -174,8 +189,7 @@ impl Working {
     /// Removes everything under a prefix of keys and returns it.
     pub(super) fn clear(&mut self, prefix: &[u8]) -> Result<BTreeMap<Vec<u8>, Bytes>, StoreError> {
         let mut found = self.view.scan(prefix)?;
-        let changed = self.changes.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
-        for (key, value) in changed {
+        for (key, value) in self.changes.iter().filter(|(key, _)| key.starts_with(prefix)) {
             match value {
                 Some(value) => found.insert(key.clone(), value.clone()),
                 None => found.remove(key),

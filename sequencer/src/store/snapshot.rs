@@ -151,12 +151,12 @@ impl Snapshot {
     #[cfg(test)]
     pub(crate) fn preimages(&self) -> Result<Vec<Bytes>, StoreError> {
         use redb::ReadableTable as _;
+
+        use super::tables::{ACCOUNT_NODES, STORAGE_NODES};
         let copy = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
         let mut all = Vec::new();
-        for table in [&self.account_trie, &self.storage_trie] {
-            for entry in table.iter()? {
-                all.push(copy(entry?.1.value()));
-            }
+        for prefix in [ACCOUNT_NODES, STORAGE_NODES] {
+            all.extend(self.view.scan(&prefix)?.into_values());
         }
         for entry in self.code.iter()? {
             all.push(copy(entry?.1.value()));

@@ -124,9 +124,12 @@ pub(crate) fn slot_key(address: &Address, slot: &U256) -> [u8; 53] {
 /// Prefix of the keys in [`STATE`] of the state trie's nodes; their paths follow, one nibble per byte.
 pub(crate) const ACCOUNT_NODES: [u8; 1] = [b't'];
 
+/// First byte of the keys in [`STATE`] of all storage tries' nodes.
+pub(crate) const STORAGE_NODES: [u8; 1] = [b'u'];
+
 /// Prefix of the keys in [`STATE`] of the nodes of an account's storage trie; their paths follow.
 pub(crate) fn storage_nodes(address: &Address) -> [u8; 21] {
     let mut key = account_key(address);
-    key[0] = b'u';
+    [key[0]] = STORAGE_NODES;
     key
 }

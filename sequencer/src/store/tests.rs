@@ -242,6 +242,31 @@ proptest! {
 }
 
 #[test]
+fn what_blocks_overwrite_does_not_pile_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sizes = Vec::new();
+    let mut number = 0;
+    for _ in 0..3 {
+        let store = Store::open(dir.path()).unwrap();
+        for _ in 0..15 {
+            let slots = (0..1000u64).map(|slot| (U256::from(slot), U256::from(slot + number + 1)));
+            let account = AccountChange {
+                address: Address::repeat_byte(1),
+                info: Some((number, U256::ONE, KECCAK256_EMPTY)),
+                wiped: false,
+                storage: slots.collect(),
+            };
+            write_block(&store, number, &StateChanges { accounts: vec![account], code: Vec::new() }, 4);
+            number += 1;
+        }
+        drop(store);
+        sizes.push(std::fs::metadata(dir.path().join("chain.redb")).unwrap().len());
+    }
+    // A block overwrites 60 kB of slots, and as much again of nodes.
+    assert!(sizes[2] < sizes[0] + 15 * 10_000, "{sizes:?}");
+}
+
+#[test]
 fn a_snapshot_does_not_see_later_blocks() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
