@@ -6,7 +6,8 @@ use crate::contracts;
 pub(super) const NOTES: &str = "ERC-20 transfers (OpenZeppelin) to holders picked at random. Over RPC: raw transactions in batches of 50 \
                                 over 8 connections, a block with its state root every second, ours durable before it is announced, \
                                 anvil's in memory; client and node share the cores. Alone: blocks of 10,000 transfers by 2,000 \
-                                senders, one thread. `recover` is the time of signatures, which all cores share.";
+                                senders, one thread; `flush` has in it the write of the database, which comes once in many blocks and \
+                                here once, at the end. `recover` is the time of signatures, which all cores share.";
 
 pub(super) fn run(quick: bool, sink: Sink<'_>) -> Result<(), String> {
     let anvil = contracts::anvil()?;
