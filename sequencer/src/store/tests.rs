@@ -246,7 +246,7 @@ fn what_blocks_overwrite_does_not_pile_up() {
     let dir = tempfile::tempdir().unwrap();
     let mut sizes = Vec::new();
     let mut number = 0;
-    for _ in 0..3 {
+    for _ in 0..6 {
         let store = Store::open(dir.path()).unwrap();
         for _ in 0..15 {
             let slots = (0..1000u64).map(|slot| (U256::from(slot), U256::from(slot + number + 1)));
@@ -262,8 +262,8 @@ fn what_blocks_overwrite_does_not_pile_up() {
         drop(store);
         sizes.push(std::fs::metadata(dir.path().join("chain.redb")).unwrap().len());
     }
-    // A block overwrites 60 kB of slots, and as much again of nodes.
-    assert!(sizes[2] < sizes[0] + 15 * 10_000, "{sizes:?}");
+    // A round overwrites 900 kB of slots, and as much again of nodes. Pages that are free for the next round come and go.
+    assert!(sizes[5] < 2 * sizes[1], "{sizes:?}");
 }
 
 #[test]
