@@ -123,12 +123,14 @@ async fn check(provider: &impl Provider, confirmed: &[TransactionReceipt], sende
         let new = provider.get_transaction_receipt(old.transaction_hash).await.unwrap();
         assert_eq!(new.as_ref(), Some(old), "a confirmed transaction changed");
     }
-    let sent = provider.get_transaction_count(sender).await.unwrap();
-    assert!(sent >= confirmed.len() as u64);
-    // Every transfer is one wei and one nonce: state and history agree.
-    assert_eq!(provider.get_balance(TO).await.unwrap(), U256::from(sent));
     let head = provider.get_block(BlockId::latest()).await.unwrap().unwrap();
     assert_eq!(head.header.inner.hash_slow(), head.header.hash);
+    // All of one block: what waited at the kill is put into the next one between two questions.
+    let head = BlockId::number(head.header.number);
+    let sent = provider.get_transaction_count(sender).block_id(head).await.unwrap();
+    assert!(sent >= confirmed.len() as u64);
+    // Every transfer is one wei and one nonce: state and history agree.
+    assert_eq!(provider.get_balance(TO).block_id(head).await.unwrap(), U256::from(sent));
 }
 
 #[tokio::test(flavor = "multi_thread")]
