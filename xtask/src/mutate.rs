@@ -52,7 +52,7 @@ const CLOCKS: Tests = Tests::Forge("test/game/Clocks.t.sol");
 const PAY: Tests = Tests::Forge("test/game/Pay.t.sol");
 const DRAW: Tests = Tests::Forge("test/game/Draw.t.sol");
 const VERDICTS: Tests = Tests::Forge("test/game/Verdicts.t.sol");
-const WALKS: Tests = Tests::Forge("test/game/Walks.t.sol");
+const STEPS: Tests = Tests::Forge("test/game/Steps.t.sol");
 
 /// The parity bit of the rounding: with 0 in its place ties go down, with 1 up.
 const SUM_TIE: &str = "and(shr(z, sum), 1)";
@@ -138,7 +138,7 @@ const MUTATIONS: &[Mutation] = &[
         ("CHUNK_BYTES != d.index)", 0, "CHUNK_BYTES > d.index)"),
         Tests::Forge("test/game/Elements.t.sol"),
     ),
-    of("pointer past the end", "game/Game.sol", ("if (index >= count)", 0, "if (index > count)"), WALKS),
+    of("pointer past the end of the steps", "game/Game.sol", ("if (index >= count)", 0, "if (index > count)"), STEPS),
     of("clock: a move costs nothing", "game/Game.sol", ("clockS - uint32(elapsedS) : 0", 0, "clockS : 0"), CLOCKS),
     of(
         "clock: grace on top of the clock",
