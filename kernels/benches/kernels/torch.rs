@@ -22,6 +22,8 @@ impl Torch {
         let python = env::var("LOCKSTEP_PYTHON").unwrap_or_else(|_| "python3".into());
         let mut child = Command::new(&python)
             .args([SCRIPT, &threads.to_string()])
+            // Its threads would go on spinning on the cores that the next contender runs on.
+            .envs([("OMP_WAIT_POLICY", "PASSIVE"), ("KMP_BLOCKTIME", "0")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
