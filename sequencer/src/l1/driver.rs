@@ -7,7 +7,7 @@
 //!   L1 reorganised --> the newest safe block whose L1 blocks are canonical --> unwind, begin again
 //! ```
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use alloy::eips::BlockNumberOrTag;
 use lockstep_derive::{
@@ -15,7 +15,11 @@ use lockstep_derive::{
 };
 use tokio::sync::watch;
 
-use super::{client::L1Client, local::Local};
+use super::{
+    client::L1Client,
+    local::Local,
+    made::{History, Reorganised},
+};
 use crate::{
     chain::{Chain, ProduceError},
     error::{L1Error, NodeError},
@@ -46,16 +50,6 @@ pub struct SyncStatus {
     pub reorganisations: u64,
 }
 
-/// A safe block and the L1 block that made it so.
-#[derive(Clone, Copy, Debug)]
-struct Made {
-    l1: BlockId,
-    safe: L2Head,
-}
-
-/// Entries about which L1 block made which block safe; L1 reorganisations deeper than this begin at the oldest.
-const MADE: usize = 4096;
-
 /// Follows L1.
 pub(crate) struct Driver {
     chain: Arc<Chain>,
@@ -63,7 +57,7 @@ pub(crate) struct Driver {
     l1: L1Client,
     rollup: Rollup,
     derivation: Derivation<L1Client, Local>,
-    made: VecDeque<Made>,
+    made: History,
     status: SyncStatus,
     published: watch::Sender<SyncStatus>,
 }
@@ -90,7 +84,7 @@ impl Driver {
             l1,
             rollup,
             derivation,
-            made: VecDeque::new(),
+            made: History::default(),
             status: SyncStatus::default(),
             published,
         };
@@ -109,13 +103,13 @@ impl Driver {
     /// Begins, or begins again after an L1 reorganisation: finds the newest safe block that still follows from canonical
     /// L1 blocks, and takes back unsafe blocks whose L1 origin is gone.
     pub(crate) async fn reset(&mut self) -> Result<(), L1Error> {
-        while let Some(last) = self.made.back() {
+        while let Some(last) = self.made.newest() {
             if self.is_canonical(last.l1).await? {
                 break;
             }
-            self.made.pop_back();
+            self.made.forget_newest();
         }
-        let mut safe = match self.made.back() {
+        let mut safe = match self.made.newest() {
             Some(made) => made.safe,
             // Nothing is known about how the safe blocks came to be so: only final ones are taken for granted.
             None => self.status.finalized,
@@ -149,13 +143,13 @@ impl Driver {
         match self.derivation.step(&self.status.safe).await {
             Ok(Step::Block(attributes, l1)) => {
                 self.apply(&attributes, l1).await?;
-                Ok(Turn::Progress)
+                self.note(l1).await
             }
             Ok(Step::Read(l1)) => {
                 self.status.l1_current = self.derivation.origin().unwrap_or_default();
-                self.made(l1);
+                let turn = self.note(l1).await?;
                 self.keep().await?;
-                Ok(Turn::Progress)
+                Ok(turn)
             }
             Ok(Step::Busy) => Ok(Turn::Progress),
             Err(DeriveError::Retry(cause)) => {
@@ -181,13 +175,20 @@ impl Driver {
         Ok(Turn::Idle)
     }
 
+    /// Notes what is safe by an L1 block.
+    async fn note(&mut self, l1: BlockId) -> Result<Turn, L1Error> {
+        match self.made.note(l1, self.status.safe) {
+            Ok(()) => Ok(Turn::Progress),
+            Err(Reorganised) => self.begin_again("while it was read again").await,
+        }
+    }
+
     /// Makes the next safe block.
     async fn apply(&mut self, derived: &DerivedAttributes, l1: BlockId) -> Result<(), L1Error> {
         let number = self.status.safe.number + 1;
         if self.chain.head().header.number >= number {
             if self.is_same(number, derived)? {
                 self.status.safe = self.require(number)?;
-                self.made(l1);
                 return Ok(());
             }
             self.status.mismatches += 1;
@@ -211,7 +212,6 @@ impl Driver {
         match produce(&self.chain, derived.parent_hash, attributes).await {
             Ok(()) => {
                 self.status.safe = self.require(number)?;
-                self.made(l1);
                 Ok(())
             }
             // The specification before Holocene: a batch that cannot be executed was never there.
@@ -236,17 +236,6 @@ impl Driver {
             && head.snapshot.transactions(number)? == derived.transactions)
     }
 
-    fn made(&mut self, l1: BlockId) {
-        let safe = self.status.safe;
-        if self.made.back().is_some_and(|last| last.l1 == l1) {
-            self.made.pop_back();
-        }
-        self.made.push_back(Made { l1, safe });
-        if self.made.len() > MADE {
-            self.made.pop_front();
-        }
-    }
-
     /// Looks at what L1 calls newest and final.
     async fn look_at_l1(&mut self) -> Result<(), L1Error> {
         if let Some(newest) = self.l1_ref(BlockNumberOrTag::Latest).await? {
@@ -259,9 +248,8 @@ impl Driver {
         if let Some(finalized) = self.l1_ref(BlockNumberOrTag::Finalized).await? {
             self.status.l1_finalized = finalized;
         }
-        let is_final = |made: &&Made| made.l1.number <= self.status.l1_finalized.id.number;
-        if let Some(newest) = self.made.iter().rev().find(is_final) {
-            self.status.finalized = newest.safe;
+        if let Some(newest) = self.made.safe_by(self.status.l1_finalized.id.number) {
+            self.status.finalized = newest;
         }
         self.keep().await
     }

@@ -21,6 +21,7 @@ mod devnet;
 mod driver;
 mod feed;
 mod local;
+mod made;
 mod output;
 mod proposer;
 mod rollup;
