@@ -33,6 +33,8 @@ pub(super) struct Tile {
     pub(super) canonical: bool,
     /// Elements from one row of the output to the next.
     pub(super) stride: usize,
+    /// What is read after this tile: fetched meanwhile, a line for every eight words of the panels' depth. Any address will do.
+    pub(super) ahead: *const u32,
 }
 
 /// Largest tile of any micro-kernel.

@@ -50,6 +50,9 @@ const SPEEDUP: u64 = 32;
 /// Rows that take as long to multiply as `B` takes to be packed.
 const PACKING_ROWS: u64 = 16;
 
+/// Tiles that fetch a panel of `B` together.
+const PARTS: usize = 8;
+
 /// Packed columns of `B`.
 type Group = RwLock<Packed>;
 
@@ -217,7 +220,7 @@ impl<'a> Products<'a> {
                 self.pack(job, columns.clone(), &step, &mut mine.b);
                 let tile = self.pack_rows(job, &step, &(0..m), &mut mine.a);
                 let size = [m, columns.len(), step.depth.len()];
-                self.block(&mine.a, &mine.b, &mut products, size, &Tile { stride, ..tile });
+                self.block(&mine.a, [&mine.b; 2], &mut products, size, &Tile { stride, ..tile });
             }
             let mut rows = lock(&job.rows[0]);
             for (to, from) in rows.0.chunks_mut(n * 4).zip(products.chunks(stride * 4)) {
@@ -262,7 +265,7 @@ impl<'a> Products<'a> {
         let spans = [(rows.start as u64, rows.len()), (step.depth.start as u64, step.depth.len())];
         a.fill(&source, sizes, spans, self.micro.mr, self.micro.left());
         let canonical = step.depth.end == g.k as usize;
-        Tile { init: g.init, add: step.depth.start > 0, canonical, stride: g.n as usize }
+        Tile { init: g.init, add: step.depth.start > 0, canonical, stride: g.n as usize, ahead: std::ptr::null() }
     }
 
     /// Folds a block of rows over the depth of a step, for its columns.
@@ -270,21 +273,31 @@ impl<'a> Products<'a> {
         let rows = &job.cut.rows[block];
         let tile = self.pack_rows(job, step, rows, a);
         let groups = job.cut.groups_of(step);
+        let packed = |group: usize| job.b[group].read().unwrap_or_else(PoisonError::into_inner);
+        let mut now = packed(0);
         for group in 0..groups.len() {
             let columns = groups.columns(group);
-            let packed = job.b[group].read().unwrap_or_else(PoisonError::into_inner);
-            self.block(a, &packed, &mut c[columns.start * 4..], [rows.len(), columns.len(), step.depth.len()], &tile);
+            let size = [rows.len(), columns.len(), step.depth.len()];
+            let next = (group + 1 < groups.len()).then(|| packed(group + 1));
+            self.block(a, [&now, next.as_deref().unwrap_or(&now)], &mut c[columns.start * 4..], size, &tile);
+            let Some(next) = next else { break };
+            now = next;
         }
     }
 
-    /// One packed block of `A` times one of `B`, into `c` (which starts at the block's first element).
-    fn block(&self, a: &Packed, b: &Packed, c: &mut [u8], [rows, columns, kc]: [usize; 3], tile: &Tile) {
+    /// One packed block of `A` times one of `B`, into `c` (which starts at the block's first element). After it comes another of `B`.
+    fn block(&self, a: &Packed, [b, next]: [&Packed; 2], c: &mut [u8], [rows, columns, kc]: [usize; 3], tile: &Tile) {
         let Micro { mr, nr, .. } = self.micro;
         let words = self.micro.words(kc);
-        for (j, b) in b.panels(nr * words).enumerate().take(columns.div_ceil(nr)) {
+        let count = columns.div_ceil(nr);
+        let after = |j: usize| if j + 1 < count { b.panel(j + 1, nr * words) } else { next.panel(0, nr * words) };
+        for (j, b) in b.panels(nr * words).enumerate().take(count) {
+            // Every tile of a column has the next panel's next part fetched.
+            let (next, part) = (after(j), nr * words / PARTS);
             for (i, a) in a.panels(mr * words).enumerate().take(rows.div_ceil(mr)) {
                 let size = (mr.min(rows - i * mr), nr.min(columns - j * nr));
-                self.micro.run(a, b, &mut c[(i * mr * tile.stride + j * nr) * 4..], size, tile);
+                let tile = Tile { ahead: next.wrapping_add(i % PARTS * part), ..*tile };
+                self.micro.run(a, b, &mut c[(i * mr * tile.stride + j * nr) * 4..], size, &tile);
             }
         }
     }

@@ -110,6 +110,11 @@ impl Packed {
         }
     }
 
+    /// Where panel `i` starts, if there is one.
+    pub(super) fn panel(&self, i: usize, size: usize) -> *const u32 {
+        self.values.as_ptr().wrapping_add(i * size)
+    }
+
     pub(super) fn panels(&self, size: usize) -> std::slice::ChunksExact<'_, u32> {
         self.values.chunks_exact(size)
     }

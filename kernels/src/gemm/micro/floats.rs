@@ -3,30 +3,44 @@
 
 use std::arch::x86_64::*;
 
-use super::{Tile, fetch};
+use super::{
+    super::fetch::{LINE, line as line_now, line_soon},
+    Tile, fetch,
+};
+
+/// Fold positions between two jumps back: with one, the loop itself takes a tenth of the time.
+const AT_ONCE: usize = 8;
 
 /// # Safety
 /// `a` holds `6 · depth` values, `b` `16 · depth`; `c` has 6 rows of 16 values, `tile.stride` apart.
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn tile_6x16(depth: usize, mut a: *const f32, mut b: *const f32, c: *mut f32, tile: &Tile) {
+pub(super) unsafe fn tile_6x16(depth: usize, a: *const f32, b: *const f32, c: *mut f32, tile: &Tile) {
     let mut acc = [[_mm256_set1_ps(f32::from_bits(tile.init)); 2]; 6];
     fetch::<6>(c.cast(), 16, tile);
-    for _ in 0..depth {
+    let mut ahead = tile.ahead;
+    let mut position = |k: usize| {
         // SAFETY: within the panels, by the caller's promise.
         unsafe {
-            let b0 = _mm256_loadu_ps(b);
-            let b1 = _mm256_loadu_ps(b.add(8));
+            let (a, b) = (a.add(k * 6), b.add(k * 16));
+            let (b0, b1) = (_mm256_loadu_ps(b), _mm256_loadu_ps(b.add(8)));
             for (i, row) in acc.iter_mut().enumerate() {
                 let x = _mm256_broadcast_ss(&*a.add(i));
                 row[0] = _mm256_fmadd_ps(x, b0, row[0]);
                 row[1] = _mm256_fmadd_ps(x, b1, row[1]);
             }
-            // The second-level cache would be late.
-            super::super::fetch::line(a.wrapping_add(6 * 40));
-            a = a.add(6);
-            b = b.add(16);
         }
+    };
+    let whole = depth / AT_ONCE * AT_ONCE;
+    for k in (0..whole).step_by(AT_ONCE) {
+        (k..k + AT_ONCE).for_each(&mut position);
+        // The three lines of `a` that are read soon: the second-level cache would be late. And one of what comes after this tile.
+        for line in 0..AT_ONCE * 6 / LINE {
+            line_now(a.wrapping_add(k * 6 + 240 + line * LINE));
+        }
+        line_soon(ahead);
+        ahead = ahead.wrapping_add(LINE);
     }
+    (whole..depth).for_each(position);
     let nan = _mm256_castsi256_ps(_mm256_set1_epi32(lockstep_ir::number::NAN as i32));
     for (i, row) in acc.iter().enumerate() {
         for (j, &value) in row.iter().enumerate() {
