@@ -189,18 +189,30 @@ struct Sum<'a> {
 impl Sum<'_> {
     /// Leaves the fold of a row with these hits, for every column, in `total`; a leaf block's is in `block` meanwhile.
     fn fold(&self, hits: &[(u32, u32)], [total, block]: &mut [Vec<f32>; 2]) {
-        let mut rest = hits;
-        for b in 0..self.scatter.length.div_ceil(BLOCK) {
-            let here = rest.partition_point(|h| u64::from(h.1) < (b + 1) * BLOCK);
-            let (now, later) = rest.split_at(here);
+        let init = self.scatter.init;
+        let block_of = |hit: &(u32, u32)| u64::from(hit.1) / BLOCK;
+        let (mut rest, mut b) = (hits, 0);
+        while b < self.scatter.length.div_ceil(BLOCK) {
+            let (now, later) = rest.split_at(rest.partition_point(|h| block_of(h) == b));
             rest = later;
-            block.fill(self.scatter.init);
+            if now.is_empty() {
+                match b {
+                    0 => total.fill(init),
+                    _ => total.iter_mut().for_each(|t| *t += init),
+                }
+                // Adding a zero once more changes nothing.
+                let next = rest.first().map_or(u64::MAX, block_of);
+                b = if init == 0.0 { next } else { b + 1 };
+                continue;
+            }
+            block.fill(init);
             now.iter().for_each(|h| self.add(self.positions[h.1 as usize], block));
             if b == 0 {
                 total.copy_from_slice(block);
             } else {
                 total.iter_mut().zip(&*block).for_each(|(t, &x)| *t += x);
             }
+            b += 1;
         }
     }
 

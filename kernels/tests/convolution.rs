@@ -12,7 +12,7 @@ use lockstep_ir::{
 };
 use lockstep_kernels::{
     Isa, Options, Plan,
-    testing::{Rng, inputs},
+    testing::{self, Rng, inputs},
 };
 
 /// `[image, row, column, channel]`, filters `[channel out, row, column, channel in]`; `None` if it cannot be judged.
@@ -56,7 +56,7 @@ fn padded_strided_and_dilated() {
         let Some(p) = program(&mut rng) else { continue };
         let (state, data) = inputs(&mut rng, &p);
         let expected = &eval::step(&p, &state, &data).unwrap().trace[0];
-        for isa in Isa::ALL.into_iter().filter(|i| i.is_available()) {
+        for isa in testing::paths() {
             for threads in [1, 2] {
                 let threads = NonZeroUsize::new(threads);
                 let options = Options { isa: Some(isa), threads, split_small: true, interpret: false };

@@ -9,12 +9,12 @@ use lockstep_ir::{
     eval,
     expr::{Expr, acc, f, load, rhs, select, u},
 };
-use lockstep_kernels::{Error, Isa, Options, Plan};
+use lockstep_kernels::{Error, Options, Plan, testing};
 
 /// Runs on every path, compares with the reference, and gives the output of the last node as bits.
 fn run(p: &Program, state: &[Tensor], data: &[Tensor]) -> Vec<u32> {
     let expected = eval::step(p, state, data).unwrap();
-    for isa in Isa::ALL.into_iter().filter(|i| i.is_available()) {
+    for isa in testing::paths() {
         let plan = Plan::with(p, Options { isa: Some(isa), ..Options::default() }).unwrap();
         let mut i = 0;
         let after = plan.trace(state, data, |node, out| {

@@ -9,7 +9,7 @@ use lockstep_ir::{
 };
 use lockstep_kernels::{
     Isa, Options, Plan,
-    testing::{Rng, inputs},
+    testing::{self, Rng, inputs},
 };
 
 fn shuffled(rng: &mut Rng, n: usize) -> Vec<usize> {
@@ -70,7 +70,7 @@ fn copies_are_left_out_and_nothing_changes() {
         let p = program(&mut rng);
         let (state, data) = inputs(&mut rng, &p);
         let expected = eval::step(&p, &state, &data).unwrap();
-        for isa in Isa::ALL.into_iter().filter(|i| i.is_available()) {
+        for isa in testing::paths() {
             let plan = Plan::with(&p, Options { isa: Some(isa), ..Options::default() }).unwrap();
             assert_eq!(plan.step(&state, &data).unwrap(), expected.state, "seed {seed}, {isa:?}");
             left_out += plan.left_out();

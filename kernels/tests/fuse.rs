@@ -12,14 +12,14 @@ use lockstep_ir::{
 };
 use lockstep_kernels::{
     Isa, Options, Plan,
-    testing::{Rng, inputs},
+    testing::{self, Rng, inputs},
 };
 
 /// Compares with the reference on every path; how many nodes the best one leaves out.
 fn check(p: &Program, seed: u64) -> usize {
     let (state, data) = inputs(&mut Rng::new(seed), p);
     let expected = eval::step(p, &state, &data).unwrap().state;
-    for isa in Isa::ALL.into_iter().filter(|i| i.is_available()) {
+    for isa in testing::paths() {
         for threads in [1, 2] {
             let threads = NonZeroUsize::new(threads);
             let options = Options { isa: Some(isa), threads, split_small: true, interpret: false };

@@ -12,7 +12,7 @@ use lockstep_ir::{
 };
 use lockstep_kernels::{
     Isa, Options, Plan,
-    testing::{Rng, inputs},
+    testing::{self, Rng, inputs},
 };
 
 /// A batched product with its factors laid out in any order of dimensions.
@@ -110,7 +110,7 @@ fn compare(seed: u64, p: &Program) {
     let mut rng = Rng::new(seed ^ 0x5eed);
     let (state, data) = inputs(&mut rng, p);
     let expected: &Tensor = &eval::step(p, &state, &data).unwrap().trace[0];
-    for isa in Isa::ALL.into_iter().filter(|i| i.is_available()) {
+    for isa in testing::paths() {
         for threads in [1, 2, 3] {
             let options =
                 Options { isa: Some(isa), threads: NonZeroUsize::new(threads), split_small: true, interpret: false };

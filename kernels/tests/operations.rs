@@ -10,8 +10,8 @@ use lockstep_ir::{
     tensor::narrow,
 };
 use lockstep_kernels::{
-    Isa, Options, Plan,
-    testing::{Rng, value},
+    Options, Plan,
+    testing::{self, Rng, value},
 };
 
 const N: u32 = 4099;
@@ -83,7 +83,7 @@ fn check(op: Op, args: &[Ty], out: DType, fixed: &[Option<u32>], rng: &mut Rng) 
         Some(None) => values[j][i],
         None => 0,
     };
-    for isa in Isa::ALL.into_iter().filter(|i| i.is_available()) {
+    for isa in testing::paths() {
         for interpret in [false, true] {
             let plan = Plan::with(&p, Options { isa: Some(isa), interpret, ..Options::default() }).unwrap();
             let traced = plan.trace(&state, &[], |_, t| {

@@ -6,12 +6,12 @@ use std::{num::NonZeroUsize, ops::ControlFlow};
 use lockstep_ir::{Program, Tensor, eval};
 use lockstep_kernels::{
     Isa, Options, Plan,
-    testing::{Rng, Size, inputs, program},
+    testing::{self, Rng, Size, inputs, program},
 };
 
 /// Every instruction set, with machine code and without.
 fn paths() -> impl Iterator<Item = (Isa, bool)> {
-    let there = Isa::ALL.into_iter().filter(|i| i.is_available());
+    let there = testing::paths();
     there.flat_map(|isa| [(isa, false), (isa, true)]).filter(|&path| path != (Isa::Portable, true))
 }
 

@@ -10,8 +10,8 @@ use lockstep_ir::{
     expr::{acc, coord, f, load, rhs, select, u},
 };
 use lockstep_kernels::{
-    Isa, Options, Plan,
-    testing::{Rng, inputs},
+    Options, Plan,
+    testing::{self, Rng, inputs},
 };
 
 struct Case {
@@ -66,7 +66,7 @@ fn compare(seed: u64, c: &Case) {
     let decl = TensorDecl { dtype: c.index, shape: vec![c.positions] };
     data[0] = Tensor::from_bytes(decl, index.collect()).unwrap();
     let expected = eval::step(&p, &state, &data).unwrap();
-    for isa in Isa::ALL.into_iter().filter(|i| i.is_available()) {
+    for isa in testing::paths() {
         for threads in [1, 2] {
             let options =
                 Options { isa: Some(isa), threads: NonZeroUsize::new(threads), split_small: true, interpret: false };
@@ -107,4 +107,14 @@ fn every_form() {
 fn wide_rows() {
     let c = Case { rows: 5, columns: 300, positions: 520, index: DType::U32, init: -0.0, out: DType::F32, deep: false };
     compare(7, &c);
+}
+
+/// Leaf blocks without hits before, between and after those that have some.
+#[test]
+fn few_hits_in_many_blocks() {
+    for (seed, init) in (100..).zip([0.0, -0.0, 0.25]) {
+        let (rows, positions) = (200, 2_000);
+        let c = Case { rows, columns: 3, positions, index: DType::I32, init, out: DType::F32, deep: false };
+        compare(seed, &c);
+    }
 }

@@ -4,6 +4,7 @@
 
 mod code;
 
+use crate::{ISA_VARIABLE, Isa};
 use code::{Inputs, code};
 use lockstep_ir::{
     DType, Fold, Gather, Node, Operand, Order, Program, Source, SplitMix64, StateDecl, Tensor, TensorDecl, Ty,
@@ -13,6 +14,16 @@ use lockstep_ir::{
     types::element_count,
     validate,
 };
+
+/// The instruction sets that a test compares: those that the machine has, or the one that `LOCKSTEP_ISA` forces (an emulated machine is
+/// too slow for all).
+///
+/// # Panics
+/// It forces none that is there: the test would compare nothing.
+pub fn paths() -> impl Iterator<Item = Isa> {
+    let forced = std::env::var_os(ISA_VARIABLE).map(|_| Isa::detect().unwrap_or_else(|e| panic!("{e}")));
+    Isa::available().filter(move |&isa| forced.is_none_or(|f| f == isa))
+}
 
 /// Random numbers from a seed.
 #[derive(Clone, Debug)]
