@@ -1,10 +1,13 @@
 //! `Float32.sol` against the machine's own IEEE arithmetic, at least a million cases for every operation.
 #![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
+#[path = "common/alarm.rs"]
+mod alarm;
 mod common;
 
 use std::thread;
 
+use alarm::Alarm;
 use alloy_primitives::{Bytes, U256};
 use common::Deployed;
 use lockstep_contracts::harness::Float32Harness;
@@ -171,14 +174,26 @@ fn expected(op: u32, [a, b, c]: [u32; 3]) -> u32 {
     }
 }
 
-fn compare(op: u32, cases: usize) {
-    let mut contract = Deployed::new("Float32Harness", &Float32Harness::DEPLOYED_BYTECODE);
-    let mut random = Random(u64::from(op) + 1);
-    for _ in 0..cases.div_ceil(BATCH) {
-        let batch: Vec<[u32; 3]> = (0..BATCH).map(|_| random.case(op)).collect();
+/// An operation in comparison.
+struct Comparison {
+    op: u32,
+    random: Random,
+    contract: Deployed,
+}
+
+impl Comparison {
+    fn new(op: u32) -> Self {
+        let contract = Deployed::new("Float32Harness", &Float32Harness::DEPLOYED_BYTECODE);
+        Self { op, random: Random(u64::from(op) + 1), contract }
+    }
+
+    fn batch(&mut self) {
+        let op = self.op;
+        let batch: Vec<[u32; 3]> = (0..BATCH).map(|_| self.random.case(op)).collect();
         let inputs: Vec<u8> = batch.iter().flatten().flat_map(|x| x.to_be_bytes()).collect();
         let call = Float32Harness::batchCall { op: U256::from(op), inputs: inputs.into() };
-        let results: Bytes = contract.call(&call).0.unwrap();
+        let results: Bytes = self.contract.call(&call).0.unwrap();
+        assert_eq!(results.len(), 4 * BATCH);
         for (case, bytes) in batch.iter().zip(results.chunks_exact(4)) {
             let got = u32::from_be_bytes(bytes.try_into().unwrap());
             let want = expected(op, *case);
@@ -189,10 +204,17 @@ fn compare(op: u32, cases: usize) {
 
 #[test]
 fn every_operation_agrees_with_the_hardware() {
-    // one thread per core; each takes every second operation
+    // one thread per core; each takes every second operation, in turns, so that a wrong one shows early
+    let alarm = Alarm::default();
     thread::scope(|scope| {
         for part in 0..2 {
-            scope.spawn(move || (part..NAMES.len() as u32).step_by(2).for_each(|op| compare(op, CASES)));
+            let watch = alarm.watch();
+            scope.spawn(move || {
+                let mut operations: Vec<_> = (part..NAMES.len() as u32).step_by(2).map(Comparison::new).collect();
+                for _ in 0..CASES.div_ceil(BATCH) {
+                    operations.iter_mut().take_while(|_| !watch.rings()).for_each(Comparison::batch);
+                }
+            });
         }
     });
 }

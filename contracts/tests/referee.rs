@@ -1,17 +1,20 @@
 //! `Referee.sol` against the reference evaluator: random programs, every kind of unit, exactly the chunks that were read.
 #![allow(clippy::unwrap_used, reason = "a failed set-up ends a test")]
 
+#[path = "common/alarm.rs"]
+mod alarm;
 mod common;
 #[path = "common/witness.rs"]
 mod witness;
 
 use std::thread;
 
+use alarm::{Alarm, Watch};
 use common::Deployed;
 use lockstep_contracts::Referee;
 use lockstep_ir::{
     DType, Order,
-    build::{NodeBuilder, ProgramBuilder, at, k, o},
+    build::{Draft, NodeBuilder, ProgramBuilder, at, k, o},
     eval::{Element, Unit},
     expr::{acc, f, load, rhs},
     program::{level_count, top_level},
@@ -69,10 +72,10 @@ fn judge_all(referee: &mut Deployed, step: &Step, rng: &mut Rng, seed: u64) -> (
     (judged, most)
 }
 
-fn compare(seeds: impl Iterator<Item = u64>) -> (u64, u64) {
+fn compare(seeds: impl Iterator<Item = u64>, watch: &Watch<'_>) -> (u64, u64) {
     let mut referee = Deployed::new("Referee", &Referee::DEPLOYED_BYTECODE);
     let (mut judged, mut most) = (0, 0);
-    for seed in seeds {
+    for seed in seeds.take_while(|_| !watch.rings()) {
         let mut rng = Rng::new(seed);
         let program = valid_program(&mut rng, 3, if seed % 16 == 0 { 200_000 } else { 5_000 });
         let (state, data) = tensors(&mut rng, &program);
@@ -86,8 +89,12 @@ fn compare(seeds: impl Iterator<Item = u64>) -> (u64, u64) {
 
 #[test]
 fn random_units_agree_with_the_reference() {
+    let alarm = Alarm::default();
     let results = thread::scope(|scope| {
-        let parts = [0, 1].map(|part| scope.spawn(move || compare((0..PROGRAMS).filter(move |seed| seed % 2 == part))));
+        let parts = [0, 1].map(|part| {
+            let watch = alarm.watch();
+            scope.spawn(move || compare((0..PROGRAMS).filter(move |seed| seed % 2 == part), &watch))
+        });
         parts.map(|part| part.join().unwrap())
     });
     let judged: u64 = results.iter().map(|r| r.0).sum();
@@ -153,5 +160,62 @@ fn dot_products_agree_with_the_reference() {
             last.for_each(|index| data[0].set_stored(index, f32::INFINITY.to_bits()));
         }
         judge_all(&mut referee, &Step::new(program, state, data), &mut rng, seed);
+    }
+}
+
+/// A step of one node over the given state.
+fn one_node(node: Draft, mut builder: ProgramBuilder, state: &[u32]) -> Step {
+    builder.node(node).unwrap();
+    let program = builder.build().unwrap();
+    let (mut tensors, _) = tensors(&mut Rng::new(1), &program);
+    state.iter().enumerate().for_each(|(index, &bits)| tensors[0].set_stored(index as u64, bits));
+    Step::new(program, tensors, vec![])
+}
+
+/// What the referee makes of element 0.
+fn judged(step: &Step) -> u32 {
+    let mut referee = Deployed::new("Referee", &Referee::DEPLOYED_BYTECODE);
+    let (expected, call) = step.unit(0, 0, &Unit::Element);
+    let got = referee.call(&call).0.unwrap();
+    assert_eq!(got, expected);
+    got
+}
+
+/// A tap outside the tensor that is skipped leaves a sum of nothing at −0; one that is filled with 0 adds +0 or −0 by the weight's sign.
+#[test]
+fn minus_zero_at_a_masked_tap() {
+    for (skip, weight, expected) in [
+        (true, 1.0f32, 0x8000_0000),
+        (true, -1.0, 0x8000_0000),
+        (false, 1.0, 0x0000_0000),
+        (false, -1.0, 0x8000_0000),
+        (true, f32::INFINITY, 0x8000_0000),
+        (false, f32::INFINITY, 0x7fc0_0000),
+    ] {
+        let mut builder = ProgramBuilder::new();
+        let x = builder.state(DType::F32, &[4]);
+        builder.keep(&x);
+        // All three taps lie past the end.
+        let taps = x.at([k(0) + at(4)]);
+        let node = NodeBuilder::new(DType::F32, &[1])
+            .operand(if skip { taps.skip() } else { taps.fill(0) })
+            .operand(x.at([k(0)]))
+            .fold(&[3], Order::Chain, f(-0.0), load(0).fma(&load(1), &acc()))
+            .combine(acc() + rhs())
+            .finish(acc());
+        let step = one_node(node, builder, &[weight.to_bits(); 4]);
+        assert_eq!(judged(&step), expected, "skip {skip}, weight {weight}");
+    }
+}
+
+/// Bits that only pass through are the canonical NaN's too, whatever NaN a party hides in its state.
+#[test]
+fn a_nan_payload_in_the_input() {
+    for payload in [0x7fc0_0001, 0xff80_0001, 0xffff_ffff, 0x7f80_0001] {
+        let mut builder = ProgramBuilder::new();
+        let x = builder.state(DType::F32, &[2]);
+        builder.keep(&x);
+        let node = NodeBuilder::new(DType::F32, &[1]).operand(x.at([at(1)])).finish(load(0));
+        assert_eq!(judged(&one_node(node, builder, &[0, payload])), 0x7fc0_0000, "{payload:08x}");
     }
 }

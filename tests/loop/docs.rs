@@ -42,6 +42,41 @@ fn the_check_finds_what_is_wrong() {
     );
 }
 
+/// The table of what must never work names tests that exist.
+#[test]
+fn tests_in_documents_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = fs::read_to_string(root.join("docs/game.md")).unwrap();
+    let (_, table) = page.split_once("## What must never work").unwrap();
+    let named: Vec<&str> = table
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .collect();
+    let folders = ["contracts/test", "contracts/tests", "dispute/tests", "ir/tests", "tests"];
+    let sources: Vec<String> = folders.iter().flat_map(|folder| sources(&root.join(folder))).collect();
+    let exists = |name: &str| {
+        let declared = [format!("fn {name}("), format!("function {name}(")];
+        sources.iter().any(|source| declared.iter().any(|start| source.contains(start)))
+    };
+    let missing: Vec<_> = named.iter().filter(|name| !exists(name)).collect();
+    assert!(missing.is_empty(), "docs/game.md names tests that do not exist: {missing:?}");
+    assert!(named.len() > 40, "{named:?}");
+}
+
+/// The text of every Rust and Solidity file in a folder and those in it.
+fn sources(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs" || e == "sol") {
+            found.push(fs::read_to_string(path).unwrap());
+        }
+    }
+    found
+}
+
 /// README.md and everything directly in docs.
 fn documents(root: &Path) -> Vec<PathBuf> {
     let mut found: Vec<_> =
