@@ -20,4 +20,5 @@ mod rollup;
 mod rollup_faults;
 mod rollup_genesis;
 mod rollup_kill;
+mod rollup_window;
 mod viem;

@@ -24,7 +24,7 @@ use crate::{
 };
 
 const HOUR_S: u64 = 3600;
-const L1_BLOCK_S: u64 = 12;
+pub(crate) const L1_BLOCK_S: u64 = 12;
 const L2_BLOCK_S: u64 = 6;
 
 /// By how much blocks with transactions may be later than their L1 origin.
@@ -32,21 +32,31 @@ const DRIFT_S: u64 = 1800;
 
 /// L1 and the rollup's record, in a directory. L1 builds blocks only when told to.
 async fn begin(dir: &Path) -> (DevL1, DevnetRecord) {
-    let mut config = DevnetConfig { data_dir: Some(dir.into()), l2_block_time_s: L2_BLOCK_S, ..config() };
+    begin_with(dir, config()).await
+}
+
+pub(crate) async fn begin_with(dir: &Path, config: DevnetConfig) -> (DevL1, DevnetRecord) {
+    let mut config = DevnetConfig { data_dir: Some(dir.into()), l2_block_time_s: L2_BLOCK_S, ..config };
     config.l1.node.driven = true;
     // Proposals are not what these tests are about.
     config.submission_interval = 1_000_000;
-    let net = Devnet::start(config).await.unwrap();
+    let net = Box::pin(Devnet::start(config)).await.unwrap();
     net.l2.shutdown().await.unwrap();
     (net.l1, net.record)
 }
 
-fn batcher() -> BatcherConfig {
+pub(crate) fn batcher() -> BatcherConfig {
     BatcherConfig { max_age_s: 12, ..BatcherConfig::default() }
 }
 
 /// The sequencer in that directory, which sees L1 at a URL.
-async fn start(dir: &Path, record: &DevnetRecord, url: &str, l1: &DevL1, batcher: Option<BatcherConfig>) -> RollupNode {
+pub(crate) async fn start(
+    dir: &Path,
+    record: &DevnetRecord,
+    url: &str,
+    l1: &DevL1,
+    batcher: Option<BatcherConfig>,
+) -> RollupNode {
     let mut config = sequencer(record, url, &l1.beacon_url(), batcher);
     config.node.data_dir = Some(dir.join("l2"));
     let node = RollupNode::start(config).await.unwrap();
@@ -56,7 +66,7 @@ async fn start(dir: &Path, record: &DevnetRecord, url: &str, l1: &DevL1, batcher
 }
 
 /// Lets time pass on L1 and L2.
-async fn pass(l1: &DevL1, l2: &RollupNode, seconds: u64) {
+pub(crate) async fn pass(l1: &DevL1, l2: &RollupNode, seconds: u64) {
     for _ in 0..seconds.div_ceil(L1_BLOCK_S) {
         l1.node.advance_clock(L1_BLOCK_S);
         l2.node.advance_clock(L1_BLOCK_S);
@@ -66,7 +76,7 @@ async fn pass(l1: &DevL1, l2: &RollupNode, seconds: u64) {
 
 /// Lets time pass, an L1 block for each transaction that waits there and at least one a second, until something holds. Faster than that, a
 /// slow machine would not bring the parts of a channel to L1 in the blocks that a channel may take.
-async fn pass_until(what: &str, l1: &DevL1, l2: &RollupNode, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn pass_until(what: &str, l1: &DevL1, l2: &RollupNode, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(240);
     let mut mined = Instant::now();
     while !holds().await {
@@ -80,7 +90,7 @@ async fn pass_until(what: &str, l1: &DevL1, l2: &RollupNode, mut holds: impl Asy
 }
 
 /// L1 has all blocks up to now, a second node makes the same ones of it, and no block was ever replaced.
-async fn all_is_well(l1: &DevL1, l2: &RollupNode, record: &DevnetRecord) {
+pub(crate) async fn all_is_well(l1: &DevL1, l2: &RollupNode, record: &DevnetRecord) {
     let number = l2.node.head().number;
     pass_until("L1 has the blocks", l1, l2, async || l2.status().safe.number >= number).await;
     assert_eq!(l2.status().mismatches, 0, "{:?}", l2.status());

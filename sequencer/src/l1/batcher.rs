@@ -16,6 +16,7 @@ use super::{
     driver::SyncStatus,
     local::Local,
     send::{Payload, Sender, Sent},
+    window::Window,
 };
 use crate::{chain::Chain, error::L1Error};
 
@@ -155,10 +156,7 @@ impl Batcher {
             self.progress.open = None;
         }
         let head = self.chain.head().header.number;
-        let first = self.after(status)? + 1;
-        if first > head {
-            return Ok(false);
-        }
+        let Some(first) = self.first(status, head)? else { return Ok(false) };
         let Some(last) = self.last(first, head)? else { return Ok(false) };
         let last_hash = self.chain.head().snapshot.hash(last)?.unwrap_or_default();
         let open = Open { first, last, last_hash, sent: 0, blobs: self.config.blobs };
@@ -166,6 +164,35 @@ impl Batcher {
         self.save()?;
         self.submit(open).await?;
         Ok(true)
+    }
+
+    /// The first block of the next channel. Blocks for which it is too late are left out: L1 makes them itself, and makes the same if they
+    /// hold no transactions. If they do, all after them will be replaced, which `None` is to wait for, unless a batch might just make it.
+    fn first(&mut self, status: &SyncStatus, head: u64) -> Result<Option<u64>, L1Error> {
+        let window = Window::of(&self.rollup);
+        let oldest = self.after(status)? + 1;
+        let origin = |number| -> Result<u64, L1Error> {
+            let head = self.local.head_at(&self.rollup, number)?;
+            head.map(|head| head.l1_origin.number).ok_or_else(|| missing(number))
+        };
+        if oldest > head || window.is_in_time(status, origin(oldest)?) {
+            return Ok((oldest <= head).then_some(oldest));
+        }
+        // L1 origins never decrease.
+        let (mut late, mut first) = (oldest, head + 1);
+        while first - late > 1 {
+            let middle = late + (first - late) / 2;
+            match window.is_in_time(status, origin(middle)?) {
+                true => first = middle,
+                false => late = middle,
+            }
+        }
+        for number in oldest..first {
+            if !self.local.signed_transactions(number)?.is_empty() {
+                return Ok(window.is_possible(status, origin(oldest)?).then_some(oldest));
+            }
+        }
+        Ok((first <= head).then_some(first))
     }
 
     /// The block after which to submit: the newest submitted one, unless L1 has lost it or one before it. Later channels arriving is no
@@ -272,7 +299,6 @@ impl Batcher {
     }
 
     fn blocks(&self, open: Open) -> Result<Vec<BatchBlock>, L1Error> {
-        let missing = |number: u64| L1Error::Rpc(format!("L2 block {number} is gone"));
         (open.first..=open.last)
             .map(|number| {
                 let head = self.local.head_at(&self.rollup, number)?.ok_or_else(|| missing(number))?;
@@ -287,6 +313,10 @@ impl Batcher {
         let written = std::fs::write(&new, bytes).and_then(|()| std::fs::File::open(&new)?.sync_all());
         written.and_then(|()| std::fs::rename(&new, &self.file)).map_err(|error| journal(&self.file, error.to_string()))
     }
+}
+
+fn missing(number: u64) -> L1Error {
+    L1Error::Rpc(format!("L2 block {number} is gone"))
 }
 
 fn count(blocks: &[BatchBlock]) -> (usize, usize) {

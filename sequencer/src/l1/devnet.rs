@@ -45,6 +45,8 @@ pub struct DevnetConfig {
     pub submission_interval: u64,
     /// Seconds until a proposed output is final.
     pub finalization_s: u64,
+    /// L1 blocks within which a batch must follow its L1 origin. It is fixed when the network first starts.
+    pub sequencing_window: u64,
 }
 
 impl DevnetConfig {
@@ -63,6 +65,7 @@ impl DevnetConfig {
             batcher: BatcherConfig::default(),
             submission_interval: 20,
             finalization_s: 12,
+            sequencing_window: 3600,
         })
     }
 }
@@ -236,7 +239,7 @@ async fn first_start(config: &DevnetConfig, l1: &DevL1) -> Result<DevnetRecord, 
         blob_base_fee_scalar: 810_949,
         submission_interval: config.submission_interval,
         finalization_s: config.finalization_s,
-        sequencing_window: 3600,
+        sequencing_window: config.sequencing_window,
     };
     let url = l1.node.http_url().parse().map_err(L1Error::rpc)?;
     let provider = RootProvider::new_http(url);

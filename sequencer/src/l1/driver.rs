@@ -44,7 +44,7 @@ pub struct SyncStatus {
     /// Whether all of L1 was read since the start. Before, a sequencer must not build: L1 may hold blocks that it forgot.
     pub caught_up: bool,
     /// Blocks that were built before L1 held them, and differed from what L1 then said. Never anything but zero, unless
-    /// the sequencer lied or failed.
+    /// the sequencer lied or failed, or its batches came after the sequencing window.
     pub mismatches: u64,
     /// L1 reorganisations that were followed.
     pub reorganisations: u64,
@@ -186,10 +186,16 @@ impl Driver {
     /// Makes the next safe block.
     async fn apply(&mut self, derived: &DerivedAttributes, l1: BlockId) -> Result<(), L1Error> {
         let number = self.status.safe.number + 1;
+        while !self.extend(number, derived, l1).await? {}
+        Ok(())
+    }
+
+    /// Makes the block with this number the derived one, unless it cannot be a block. Returns false if another was built meanwhile.
+    async fn extend(&mut self, number: u64, derived: &DerivedAttributes, l1: BlockId) -> Result<bool, L1Error> {
         if self.chain.head().header.number >= number {
             if self.is_same(number, derived)? {
                 self.status.safe = self.require(number)?;
-                return Ok(());
+                return Ok(true);
             }
             self.status.mismatches += 1;
             let hash = self.chain.head().snapshot.hash(number)?;
@@ -197,7 +203,7 @@ impl Driver {
                 number,
                 ?hash,
                 l1_block = l1.number,
-                "an unsafe block is not what L1 says: it and all after it are replaced; the sequencer lied or failed"
+                "an unsafe block is not what L1 says: it and all after it are replaced; the sequencer lied or failed, or its batches came too late"
             );
             self.unwind(number - 1).await?;
         }
@@ -212,14 +218,16 @@ impl Driver {
         match produce(&self.chain, derived.parent_hash, attributes).await {
             Ok(()) => {
                 self.status.safe = self.require(number)?;
-                Ok(())
+                Ok(true)
             }
             // The specification before Holocene: a batch that cannot be executed was never there.
             Err(ProduceError::Execute(error)) => {
                 tracing::warn!(%error, number, l1_block = l1.number, "left out a batch that cannot be a block");
-                Ok(())
+                Ok(true)
             }
-            Err(ProduceError::Stale { .. }) => Ok(()),
+            // The sequencer built first; the derived block must not be lost for that.
+            Err(ProduceError::Stale { .. }) if self.chain.head().header.number >= number => Ok(false),
+            Err(ProduceError::Stale { .. }) => self.reset().await.map(|()| true),
             Err(ProduceError::Node(error)) => Err(error.into()),
         }
     }

@@ -27,6 +27,7 @@ mod proposer;
 mod rollup;
 mod send;
 mod sequence;
+mod window;
 
 pub use batcher::{BatcherConfig, BatcherStats};
 pub use client::{BlobSource, L1Client};

@@ -30,8 +30,11 @@ use crate::{
     node::{Node, NodeHandle},
 };
 
-/// Blocks that can be taken back at least: more than L1 ever unwinds.
+/// Blocks that can be taken back at least: more than an L1 reorganisation ever unwinds.
 const HISTORY_BLOCKS: u64 = 10_000;
+
+/// Seconds between L1 blocks on Ethereum, with room for slots that stay empty.
+const L1_BLOCK_S: u64 = 15;
 
 /// The first pause after a failure that may pass.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
@@ -117,7 +120,9 @@ impl RollupNode {
         config.node.driven = true;
         // A block that somebody asks for has no L1 origin.
         config.node.dev_methods = false;
-        config.node.history_blocks = config.node.history_blocks.max(HISTORY_BLOCKS);
+        // Without batches L1 replaces all blocks of a sequencing window.
+        let window_blocks = rollup.sequencing_window().saturating_mul(L1_BLOCK_S) / rollup.block_time_s();
+        config.node.history_blocks = config.node.history_blocks.max(HISTORY_BLOCKS).max(window_blocks);
         config.node.block_time_ms = rollup.block_time_s() * 1000;
         let l1 = L1Client::new(&config.l1_url, config.blobs.clone())?;
         check_l1(&l1, &rollup).await?;
@@ -330,7 +335,8 @@ impl Work for Sequence {
         if !is_known(&self.status) {
             return Ok(Duration::from_millis(50));
         }
-        Ok(match self.sequencing.attempt().await? {
+        let known = *self.status.borrow();
+        Ok(match self.sequencing.attempt(&known).await? {
             Attempt::Built => Duration::ZERO,
             // A second is divided finely enough for blocks that come each second.
             Attempt::Early(_) => Duration::from_millis(20),

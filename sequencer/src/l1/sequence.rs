@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use lockstep_derive::{BlockId, DeriveError, L1Source, L2Head, Preparation, Rollup, SourceError};
 
-use super::{client::L1Client, driver::produce, local::Local};
+use super::{
+    client::L1Client,
+    driver::{SyncStatus, produce},
+    local::Local,
+    window::Window,
+};
 use crate::{
     chain::{Chain, ProduceError},
     error::{L1Error, NodeError},
@@ -40,7 +45,7 @@ impl Sequencing {
     }
 
     /// Builds the next block if it is time.
-    pub(crate) async fn attempt(&self) -> Result<Attempt, L1Error> {
+    pub(crate) async fn attempt(&self, status: &SyncStatus) -> Result<Attempt, L1Error> {
         let number = self.chain.head().header.number;
         let Some(parent) = self.local.head_at(&self.rollup, number)? else { return Ok(Attempt::Waiting) };
         let time_s = parent.timestamp_s + self.rollup.block_time_s();
@@ -48,7 +53,10 @@ impl Sequencing {
         if now_s < time_s {
             return Ok(Attempt::Early(time_s - now_s));
         }
-        let Some((origin, origin_s)) = self.origin(&parent, time_s).await? else { return Ok(Attempt::Waiting) };
+        // What L1 is about to replace should hold no transactions, and be what L1 will say.
+        let takes_transactions = Window::of(&self.rollup).takes_transactions(status);
+        let found = self.origin(&parent, time_s, !takes_transactions).await?;
+        let Some((origin, origin_s)) = found else { return Ok(Attempt::Waiting) };
         let prepared = match self.preparation.attributes(&parent, origin).await {
             Ok(prepared) => prepared,
             Err(DeriveError::Failed(cause)) => return Err(DeriveError::Failed(cause).into()),
@@ -65,7 +73,7 @@ impl Sequencing {
             gas_limit: prepared.gas_limit,
             forced: prepared.transactions,
             // Too far ahead of L1 only deposits are allowed.
-            from_pool: time_s <= origin_s + self.rollup.max_drift_s(),
+            from_pool: takes_transactions && time_s <= origin_s + self.rollup.max_drift_s(),
         };
         match produce(&self.chain, parent.hash, attributes).await {
             Ok(()) => Ok(Attempt::Built),
@@ -79,8 +87,13 @@ impl Sequencing {
 
     /// The L1 origin of the block after `parent` and its timestamp: the next one as soon as it is deep enough and not later
     /// than the block, otherwise the parent's. `None` if L1 no longer has the parent's, or if nothing is known of the next one and
-    /// the block would be too far ahead: were L1's next block not later than it, it could never be derived.
-    async fn origin(&self, parent: &L2Head, time_s: u64) -> Result<Option<(BlockId, u64)>, L1Error> {
+    /// the block would be too far ahead: were L1's next block not later than it, it could never be derived; or if the next one `must_be_known`.
+    async fn origin(
+        &self,
+        parent: &L2Head,
+        time_s: u64,
+        must_be_known: bool,
+    ) -> Result<Option<(BlockId, u64)>, L1Error> {
         let current = parent.l1_origin;
         let next = match self.next_origin(current).await {
             Ok(next) => next,
@@ -98,6 +111,9 @@ impl Sequencing {
             && next_s <= time_s
         {
             return Ok(next);
+        }
+        if next.is_none() && must_be_known {
+            return Ok(None);
         }
         let origin_s = match self.preparation.l1_time_s(current.hash).await {
             Ok(origin_s) => origin_s,
