@@ -20,5 +20,6 @@ mod rollup;
 mod rollup_faults;
 mod rollup_genesis;
 mod rollup_kill;
+mod rollup_reorg;
 mod rollup_window;
 mod viem;

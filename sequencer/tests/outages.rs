@@ -32,14 +32,13 @@ const DRIFT_S: u64 = 1800;
 
 /// L1 and the rollup's record, in a directory. L1 builds blocks only when told to.
 async fn begin(dir: &Path) -> (DevL1, DevnetRecord) {
-    begin_with(dir, config()).await
+    // Proposals are not what these tests are about.
+    begin_with(dir, DevnetConfig { submission_interval: 1_000_000, ..config() }).await
 }
 
 pub(crate) async fn begin_with(dir: &Path, config: DevnetConfig) -> (DevL1, DevnetRecord) {
     let mut config = DevnetConfig { data_dir: Some(dir.into()), l2_block_time_s: L2_BLOCK_S, ..config };
     config.l1.node.driven = true;
-    // Proposals are not what these tests are about.
-    config.submission_interval = 1_000_000;
     let net = Box::pin(Devnet::start(config)).await.unwrap();
     net.l2.shutdown().await.unwrap();
     (net.l1, net.record)

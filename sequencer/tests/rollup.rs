@@ -33,6 +33,7 @@ sol! {
         function getL2OutputIndexAfter(uint256 l2BlockNumber) external view returns (uint256);
         function getL2Output(uint256 index) external view returns (OutputProposal);
         function latestBlockNumber() external view returns (uint256);
+        function nextOutputIndex() external view returns (uint256);
     }
     #[sol(rpc)]
     interface MessagePasser {

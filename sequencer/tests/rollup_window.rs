@@ -16,7 +16,7 @@ use crate::{
 const WINDOW: u64 = 64;
 
 /// Lets an L1 block pass, and waits until the node has read it.
-async fn step(l1: &DevL1, l2: &RollupNode) {
+pub(crate) async fn step(l1: &DevL1, l2: &RollupNode) {
     pass(l1, l2, L1_BLOCK_S).await;
     let newest = l1.node.head().number;
     until("L1's block is read", async || {
@@ -28,7 +28,9 @@ async fn step(l1: &DevL1, l2: &RollupNode) {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_batches_for_the_window_l1_makes_the_blocks_and_transactions_wait() {
     let dir = tempfile::tempdir().unwrap();
-    let (l1, record) = begin_with(dir.path(), DevnetConfig { sequencing_window: WINDOW, ..config() }).await;
+    let (l1, record) =
+        begin_with(dir.path(), DevnetConfig { sequencing_window: WINDOW, submission_interval: 1_000_000, ..config() })
+            .await;
     let url = l1.node.http_url();
     let l2 = start(dir.path(), &record, &url, &l1, Some(batcher())).await;
     pass_until("something is safe", &l1, &l2, async || l2.status().safe.number > 5).await;

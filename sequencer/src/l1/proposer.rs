@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use alloy::{
-    primitives::{Address, B256, Bytes, U256},
+    primitives::{Address, Bytes, U256},
     providers::{Provider, RootProvider},
     rpc::types::TransactionRequest,
     sol,
     sol_types::SolCall,
 };
+use lockstep_derive::BlockId;
 
 use super::{
     driver::SyncStatus,
@@ -26,20 +27,25 @@ sol! {
     }
 }
 
+/// The newest L1 blocks whose hashes a contract surely knows when the proposal arrives: it knows 256.
+const HASHES: u64 = 200;
+
 /// Proposes outputs.
 pub(crate) struct Proposer {
     chain: Arc<Chain>,
     l1: RootProvider,
     oracle: Address,
     sender: Sender,
+    /// The L2 block that is next, and the L1 block by which it was seen to be safe.
+    seen: Option<(u64, BlockId)>,
 }
 
 impl Proposer {
     pub(crate) fn new(chain: Arc<Chain>, l1: RootProvider, oracle: Address, sender: Sender) -> Self {
-        Self { chain, l1, oracle, sender }
+        Self { chain, l1, oracle, sender, seen: None }
     }
 
-    /// Proposes the next output if its block is safe. Returns whether one was.
+    /// Proposes the next output once its block is safe by an L1 block that has another on top. Returns whether one was.
     pub(crate) async fn turn(&mut self, status: &SyncStatus) -> Result<bool, L1Error> {
         if let Some(sent) = self.sender.resume().await? {
             tracing::info!(hash = %sent.receipt.transaction_hash, "found the last proposal of an earlier run");
@@ -49,14 +55,14 @@ impl Proposer {
         if next > status.safe.number {
             return Ok(false);
         }
+        let Some(by) = self.safe_by(next, status.l1_current.id).await? else { return Ok(false) };
         let Some(proof) = output(&self.chain.head(), next)? else { return Ok(false) };
-        let origin = status.l1_current.id;
         let call = L2OutputOracle::proposeL2OutputCall {
             outputRoot: proof.root(),
             l2BlockNumber: U256::from(next),
-            // The proposal fails if L1 no longer has the block that made the L2 block safe, as far back as L1 can tell.
-            l1BlockHash: if self.is_recent(origin.number).await? { origin.hash } else { B256::ZERO },
-            l1BlockNumber: U256::from(origin.number),
+            // The proposal fails if L1 no longer has the block that made the L2 block safe.
+            l1BlockHash: by.hash,
+            l1BlockNumber: U256::from(by.number),
         };
         let payload = Payload {
             to: self.oracle,
@@ -83,8 +89,20 @@ impl Proposer {
         Ok(next.saturating_to())
     }
 
-    async fn is_recent(&self, number: u64) -> Result<bool, L1Error> {
+    /// The L1 block by which `next` was seen to be safe, once a contract can tell its hash: that needs a later block, and not too
+    /// many. `current` is the one that is read now.
+    async fn safe_by(&mut self, next: u64, current: BlockId) -> Result<Option<BlockId>, L1Error> {
         let newest = self.l1.get_block_number().await.map_err(L1Error::rpc)?;
-        Ok(number < newest && newest - number < 200)
+        if let Some((block, by)) = self.seen
+            && block == next
+            && newest.saturating_sub(by.number) < HASHES
+        {
+            let now = self.l1.get_block_by_number(by.number.into()).await.map_err(L1Error::rpc)?;
+            if now.is_some_and(|now| now.header.hash == by.hash) {
+                return Ok((newest > by.number).then_some(by));
+            }
+        }
+        self.seen = Some((next, current));
+        Ok(None)
     }
 }

@@ -115,7 +115,8 @@ impl Sender {
     /// Sends a payload and waits until it is in a block. Call [`Self::done`] once that is noted: until then a restart finds
     /// the same outcome again.
     pub(crate) async fn send(&self, payload: Payload) -> Result<Sent, L1Error> {
-        let nonce = self.l1.get_transaction_count(self.address()).await.map_err(L1Error::rpc)?;
+        // After a reorganisation L1 has what was in a block before waiting again, and its nonces are taken.
+        let nonce = self.l1.get_transaction_count(self.address()).pending().await.map_err(L1Error::rpc)?;
         self.finish(Journal { nonce, payload, versions: Vec::new() }).await
     }
 
@@ -414,8 +415,10 @@ mod tests {
             Sender::new(provider.clone(), key.clone(), journal, Duration::from_secs(60)).await.unwrap()
         };
         let (one, other) = (open("one").await, open("other").await);
-        let both = tokio::spawn(async move { tokio::join!(one.send(payload(1)), other.send(payload(2))) });
         // Both have chosen their nonce, and L1 has one of the two.
+        let first = |payload| Journal { nonce: 0, payload, versions: Vec::new() };
+        let both =
+            tokio::spawn(async move { tokio::join!(one.finish(first(payload(1))), other.finish(first(payload(2)))) });
         let chosen = |name: &str| read(&dir.path().join(name)).unwrap().is_some();
         while l1.node.waiting_transactions() == 0 || !chosen("one") || !chosen("other") {
             tokio::time::sleep(Duration::from_millis(50)).await;
