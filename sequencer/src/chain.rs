@@ -15,6 +15,7 @@ use alloy::{
     primitives::{B256, Bytes, KECCAK256_EMPTY, keccak256},
 };
 use lockstep_derive::{L2Head, Rollup};
+use rayon::prelude::*;
 use tokio::sync::{Notify, broadcast};
 
 use crate::{
@@ -74,6 +75,9 @@ pub(crate) fn genesis_block_hash(config: &NodeConfig) -> Result<B256, NodeError>
 
 /// How many new blocks a slow listener may lag behind before it misses some.
 const EVENTS: usize = 256;
+
+/// Fewer signatures than this are not worth another core.
+const SHARED_FROM: usize = 12;
 
 /// The newest block and the chain as of it.
 pub(crate) struct Head {
@@ -165,13 +169,28 @@ impl Chain {
 
     /// Takes a raw transaction into the mempool.
     pub(crate) fn submit(&self, raw: Bytes) -> Result<B256, PoolError> {
-        let start = Instant::now();
-        let tx = self.pool.admit(raw);
-        Metrics::spend(&self.metrics.recover_ns, start.elapsed());
+        let tx = self.admit(raw);
         let head = self.head();
         let hash = self.pool.submit(tx?, &head.snapshot.state(), head.header.base_fee_per_gas.unwrap_or_default())?;
         self.arrived.notify_one();
         Ok(hash)
+    }
+
+    /// Takes raw transactions into the mempool, in order. Many are checked on all cores.
+    pub(crate) fn submit_all(&self, raws: Vec<Bytes>) -> Vec<Result<B256, PoolError>> {
+        let txs = raws.into_par_iter().with_min_len(SHARED_FROM).map(|raw| self.admit(raw)).collect();
+        let head = self.head();
+        let base_fee_wei = head.header.base_fee_per_gas.unwrap_or_default();
+        let answers = self.pool.submit_all(txs, &head.snapshot.state(), base_fee_wei);
+        self.arrived.notify_one();
+        answers
+    }
+
+    fn admit(&self, raw: Bytes) -> Result<PooledTx, PoolError> {
+        let start = Instant::now();
+        let tx = self.pool.admit(raw);
+        Metrics::spend(&self.metrics.recover_ns, start.elapsed());
+        tx
     }
 
     /// Moves the chain's clock forward for good.
@@ -291,6 +310,14 @@ impl Chain {
             Some(_) => Ok(()),
             None => self.set_labels(0, 0),
         }
+    }
+
+    /// Writes into the database what so far only the log has. Slow: run it where blocking is allowed.
+    pub(crate) fn checkpoint(&self) -> Result<(), NodeError> {
+        let _one = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.checkpoint()?;
+        // The snapshot of before would keep the memory that the log's changes took.
+        Ok(self.set_head(self.head().header.number)?)
     }
 
     /// Where the chain is kept.

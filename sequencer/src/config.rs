@@ -51,6 +51,8 @@ pub struct NodeConfig {
     pub finality_blocks: u64,
     /// Blocks whose state can still be read by number, beside the head.
     pub history_blocks: u64,
+    /// Memory for pages of the database, in bytes. With less than the state takes, blocks wait for the disk.
+    pub page_cache_bytes: usize,
     /// Offers `evm_increaseTime` and `evm_mine` over RPC. Never set it on a chain that others use.
     pub dev_methods: bool,
     /// Host names, with or without a port, that RPC requests may name; others are refused. Empty: any.
@@ -215,6 +217,7 @@ impl Default for NodeConfig {
             initial_base_fee_wei: 1_000_000_000,
             finality_blocks: 64,
             history_blocks: 128,
+            page_cache_bytes: 1 << 30,
             dev_methods: false,
             allowed_hosts: Vec::new(),
             cors_origins: Vec::new(),

@@ -70,7 +70,10 @@ impl Node {
                 (temporary.path().to_path_buf(), Some(temporary))
             }
         };
-        let open = move || Chain::open(config, Store::open(&dir)?);
+        let open = move || {
+            let store = Store::open(&dir, config.page_cache_bytes)?;
+            Chain::open(config, store)
+        };
         let chain = Arc::new(tokio::task::spawn_blocking(open).await.map_err(panicked)??);
         let (address, server) = rpc::start(chain.clone()).await?;
         let (stop, stopped) = watch::channel(false);
@@ -168,6 +171,15 @@ impl NodeHandle {
         let chain = self.chain.clone();
         tokio::task::spawn_blocking(move || chain.unwind(number)).await.map_err(panicked)??;
         Ok(self.head())
+    }
+
+    /// Writes into the database what so far only the log has, so that a copy of `chain.redb` alone is whole. Blocks wait for it.
+    ///
+    /// # Errors
+    /// [`NodeError::Store`] if the disk refuses; nothing is lost, the log still has it.
+    pub async fn checkpoint(&self) -> Result<(), NodeError> {
+        let chain = self.chain.clone();
+        tokio::task::spawn_blocking(move || chain.checkpoint()).await.map_err(panicked)?
     }
 
     /// Notes the newest block that L1 holds, `safe`, and the newest that it holds for good, by their numbers.

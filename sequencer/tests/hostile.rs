@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use alloy::{
-    primitives::{Address, U256},
+    consensus::{SignableTransaction, TxEip1559, TxEnvelope},
+    eips::eip2718::Encodable2718,
+    primitives::{Address, Bytes, U256, keccak256},
     providers::Provider,
+    signers::SignerSync,
 };
 use jsonrpsee::{
     client_transport::ws::WsTransportClientBuilder,
     core::client::{ClientT, Subscription, SubscriptionClientT, async_client::ClientBuilder},
     rpc_params,
 };
-use lockstep_sequencer::{Node, NodeConfig, RpcLimits};
+use lockstep_sequencer::{Node, NodeConfig, RpcLimits, dev_accounts};
 use serde_json::{Value, json};
 
 use crate::common::*;
@@ -78,6 +81,57 @@ async fn malformed_requests_get_errors_and_harm_nothing() {
     let before = node.head().number;
     node.mine().await.unwrap();
     assert!(node.head().number > before);
+    node.shutdown().await.unwrap();
+}
+
+/// Each has its own answer under its own id, in order, as if it had come alone; a bad one spoils nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_transactions_is_answered_one_by_one() {
+    let node = start().await;
+    let key = dev_accounts().unwrap().swap_remove(0);
+    let sender = key.address();
+    let raw = |nonce: u64| {
+        let max_fee_per_gas = 10_000_000_000;
+        let to = Address::repeat_byte(7).into();
+        let tx = TxEip1559 { chain_id: 901, nonce, gas_limit: 21_000, max_fee_per_gas, to, ..Default::default() };
+        let signature = key.sign_hash_sync(&tx.signature_hash()).unwrap();
+        TxEnvelope::from(tx.into_signed(signature)).encoded_2718()
+    };
+    let call = |id: Value, params: Value| json!({ "jsonrpc": "2.0", "id": id, "method": "eth_sendRawTransaction", "params": params });
+    let http = reqwest::Client::new();
+    let url = node.http_url();
+    let send = async |batch: Vec<Value>| {
+        let body = serde_json::to_vec(&batch).unwrap();
+        let answer = http.post(&url).header("content-type", "application/json").body(body).send().await.unwrap();
+        let answers: Vec<Value> = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        assert_eq!(answers.len(), batch.len());
+        for (asked, answer) in batch.iter().zip(&answers) {
+            assert_eq!((&answer["id"], &answer["jsonrpc"]), (&asked["id"], &json!("2.0")), "{answer}");
+        }
+        answers
+    };
+    let hash = |nonce| json!(keccak256(raw(nonce)));
+    let hex = |nonce| json!([Bytes::from(raw(nonce))]);
+    let mut many: Vec<_> = (0..40).map(|nonce| call(json!(nonce), hex(nonce))).collect();
+    many.push(call(json!("again"), hex(3)));
+    many.push(call(json!(null), json!(["0x02c0"])));
+    many.push(call(json!(7), hex(40)));
+    let answers = send(many).await;
+    let hashes: Vec<_> = answers[..40].iter().map(|answer| answer["result"].clone()).collect();
+    assert_eq!(hashes, (0..40).map(hash).collect::<Vec<_>>());
+    assert_eq!((&answers[40]["error"]["code"], &answers[41]["error"]["code"]), (&json!(-32000), &json!(-32000)));
+    assert_eq!(answers[42]["result"], hash(40));
+    // With other requests between them, or with parameters that are none.
+    let chain_id = json!({ "jsonrpc": "2.0", "id": 2, "method": "eth_chainId" });
+    let answers = send(vec![call(json!(1), hex(41)), chain_id, call(json!(3), json!(["0xzz"]))]).await;
+    assert_eq!((&answers[0]["result"], &answers[1]["result"]), (&hash(41), &json!("0x385")));
+    assert_eq!(answers[2]["error"]["code"], -32602);
+    let provider = wallet(&node, 0);
+    let deadline = std::time::Instant::now() + Duration::from_secs(90);
+    while provider.get_transaction_count(sender).await.unwrap() < 42 {
+        assert!(std::time::Instant::now() < deadline, "not all were built into blocks");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     node.shutdown().await.unwrap();
 }
 

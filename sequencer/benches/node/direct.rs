@@ -39,8 +39,9 @@ pub(crate) async fn measure(accounts: u32, count: u32) -> (Timings, u64) {
     }
     let all = node.timings();
     let end = Instant::now();
-    node.shutdown().await.unwrap();
+    node.checkpoint().await.unwrap();
     let written = end.elapsed();
+    node.shutdown().await.unwrap();
     let disk = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
     let spent = Timings {
         blocks: all.blocks - warm.blocks,

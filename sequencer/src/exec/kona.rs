@@ -152,7 +152,7 @@ fn chain(dir: &std::path::Path) -> Chain {
     };
     let mut config = NodeConfig { chain_id: CHAIN_ID, genesis_time_s: Some(1_000_000), ..NodeConfig::dev().unwrap() };
     config.genesis.extend(system.accounts().unwrap());
-    Chain::open(config, Store::open(dir).unwrap()).unwrap()
+    Chain::open(config, Store::open(dir, 1 << 26).unwrap()).unwrap()
 }
 
 fn compare(seed: u64, blocks: u64, seen: &mut Seen) {

@@ -133,7 +133,7 @@ fn run(name: &str, test: &Test, tally: &mut Tally) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).unwrap();
+    let store = Store::open(dir.path(), 1 << 26).unwrap();
     let mut batch = store.begin().unwrap();
     let before = batch.apply_state(&state(&test.pre)).unwrap();
     let rules = test.env.rules();

@@ -38,7 +38,7 @@ const STORE_LOG_LOOK: [u8; 33] = {
 };
 
 fn state(dir: &std::path::Path) -> Snapshot {
-    let store = Store::open(dir).unwrap();
+    let store = Store::open(dir, 1 << 26).unwrap();
     let account = |address, balance: u128, code_hash| AccountChange {
         address,
         info: Some((0, U256::from(balance), code_hash)),

@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alloy::primitives::{Bytes, keccak256};
+use alloy::primitives::{B256, Bytes, keccak256};
 
 /// Name of the file in the data directory.
 const FILE: &str = "mempool.journal";
@@ -49,11 +49,12 @@ impl Journal {
         Ok((Self { path, file, records: found.len() }, found))
     }
 
-    /// Adds a transaction.
-    pub(crate) fn append(&mut self, raw: &[u8]) -> io::Result<()> {
+    /// Adds transactions, each with its hash.
+    pub(crate) fn append<'a>(&mut self, txs: impl Iterator<Item = (B256, &'a [u8])>) -> io::Result<()> {
+        let (bytes, records) = encode(txs);
         // One write, so that records of a killed node are whole except for the last.
-        self.file.write_all(&record(raw))?;
-        self.records += 1;
+        self.file.write_all(&bytes)?;
+        self.records += records;
         Ok(())
     }
 
@@ -62,15 +63,10 @@ impl Journal {
         self.records > SMALL && self.records > waiting.saturating_mul(2)
     }
 
-    /// Replaces the records by those of the transactions that wait.
-    pub(crate) fn rewrite<'a>(&mut self, waiting: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+    /// Replaces the records by those of the transactions that wait, each with its hash.
+    pub(crate) fn rewrite<'a>(&mut self, waiting: impl Iterator<Item = (B256, &'a [u8])>) -> io::Result<()> {
         let beside = self.path.with_extension("new");
-        let mut bytes = Vec::new();
-        let mut records = 0;
-        for raw in waiting {
-            bytes.extend(record(raw));
-            records += 1;
-        }
+        let (bytes, records) = encode(waiting);
         fs::write(&beside, &bytes)?;
         fs::rename(&beside, &self.path)?;
         self.file = OpenOptions::new().append(true).open(&self.path)?;
@@ -79,9 +75,17 @@ impl Journal {
     }
 }
 
-fn record(raw: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(raw.len()).unwrap_or(u32::MAX);
-    [&length.to_le_bytes(), &keccak256(raw)[..4], raw].concat()
+/// The records of transactions, one after the other, and how many these are.
+fn encode<'a>(txs: impl Iterator<Item = (B256, &'a [u8])>) -> (Vec<u8>, usize) {
+    let (mut bytes, mut records) = (Vec::new(), 0);
+    for (hash, raw) in txs {
+        let length = u32::try_from(raw.len()).unwrap_or(u32::MAX);
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(&hash[..4]);
+        bytes.extend_from_slice(raw);
+        records += 1;
+    }
+    (bytes, records)
 }
 
 /// The transactions in a journal, and how many of its bytes are whole records.
@@ -111,6 +115,16 @@ mod tests {
 
     const LIMIT: usize = 1000;
 
+    fn hashed(raw: &[u8]) -> (B256, &[u8]) {
+        (keccak256(raw), raw)
+    }
+
+    impl Journal {
+        fn append_one(&mut self, raw: &[u8]) {
+            self.append([hashed(raw)].into_iter()).unwrap();
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(100))]
 
@@ -123,7 +137,7 @@ mod tests {
             let (mut journal, _) = Journal::open(dir.path(), LIMIT).unwrap();
             let mut ends = vec![0];
             for raw in &raws {
-                journal.append(raw).unwrap();
+                journal.append_one(raw);
                 ends.push(ends[ends.len() - 1] + HEAD + raw.len());
             }
             let length = cut.index(ends[raws.len()] + 1);
@@ -132,7 +146,7 @@ mod tests {
             let whole = ends.iter().filter(|end| **end <= length).count() - 1;
             let (mut journal, found) = Journal::open(dir.path(), LIMIT).unwrap();
             prop_assert_eq!(&found, &raws[..whole].iter().cloned().map(Bytes::from).collect::<Vec<_>>());
-            journal.append(b"more").unwrap();
+            journal.append_one(b"more");
             let (_, found) = Journal::open(dir.path(), LIMIT).unwrap();
             prop_assert_eq!(found.len(), whole + 1);
             prop_assert_eq!(&found[whole][..], b"more");
@@ -144,7 +158,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut journal, _) = Journal::open(dir.path(), LIMIT).unwrap();
         for raw in [&b"one"[..], b"two", b"three"] {
-            journal.append(raw).unwrap();
+            journal.append_one(raw);
         }
         let mut bytes = fs::read(&journal.path).unwrap();
         bytes[2 * HEAD + 4] ^= 1;
@@ -157,11 +171,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut journal, _) = Journal::open(dir.path(), LIMIT).unwrap();
         for index in 0..=SMALL as u32 {
-            journal.append(&index.to_be_bytes()).unwrap();
+            journal.append_one(&index.to_be_bytes());
         }
         assert!(journal.is_stale(3) && !journal.is_stale(SMALL));
-        journal.rewrite([&b"a"[..], b"b"].into_iter()).unwrap();
-        journal.append(b"c").unwrap();
+        journal.rewrite([&b"a"[..], b"b"].map(hashed).into_iter()).unwrap();
+        journal.append_one(b"c");
         assert!(!journal.is_stale(0));
         assert_eq!(Journal::open(dir.path(), LIMIT).unwrap().1, ["a", "b", "c"].map(Bytes::from));
     }

@@ -25,6 +25,7 @@ use std::{
 
 use alloy::primitives::{Address, B256, Bytes, FixedBytes, U256};
 use alloy_rlp::{RlpDecodable, RlpEncodable};
+use alloy_trie::TrieAccount;
 use op_revm::OpTransaction;
 use revm::context::TxEnv;
 
@@ -148,12 +149,34 @@ impl Pool {
 
     /// Takes a checked transaction in. `head` is the state to judge it by. Returns its hash.
     pub(crate) fn submit(&self, tx: PooledTx, head: &State<'_>, base_fee_wei: u64) -> Result<B256, PoolError> {
-        let account = head.account(tx.sender)?.unwrap_or_default();
-        admit::check_sender(&tx, &account)?;
-        let tx = Arc::new(tx);
+        let (tx, account) = judge(tx, head)?;
         let hash = self.lock().add(&self.rules.limits, tx.clone(), account.nonce, account.balance, base_fee_wei)?;
-        self.journal(|journal| journal.append(&tx.raw));
+        self.journal(|journal| journal.append([(hash, tx.raw.as_ref())].into_iter()));
         Ok(hash)
+    }
+
+    /// Takes in many, in order, as [`Pool::submit`] does one; those that were refused before stay refused.
+    pub(crate) fn submit_all(
+        &self,
+        txs: Vec<Result<PooledTx, PoolError>>,
+        head: &State<'_>,
+        base_fee_wei: u64,
+    ) -> Vec<Result<B256, PoolError>> {
+        let judged: Vec<_> = txs.into_iter().map(|tx| judge(tx?, head)).collect();
+        let mut taken = Vec::with_capacity(judged.len());
+        let mut inner = self.lock();
+        let add = |tx: Result<(Arc<PooledTx>, TrieAccount), PoolError>| {
+            let (tx, account) = tx?;
+            let hash = inner.add(&self.rules.limits, tx.clone(), account.nonce, account.balance, base_fee_wei)?;
+            taken.push(tx);
+            Ok(hash)
+        };
+        let answers = judged.into_iter().map(add).collect();
+        drop(inner);
+        if !taken.is_empty() {
+            self.journal(|journal| journal.append(taken.iter().map(|tx| (tx.hash, tx.raw.as_ref()))));
+        }
+        answers
     }
 
     /// Takes in what waited when the node last stopped, and from now on notes what arrives. A journal that cannot be kept is
@@ -265,7 +288,7 @@ impl Pool {
         }
         let waiting = inner.by_hash.len();
         self.journal(|journal| match journal.is_stale(waiting) {
-            true => journal.rewrite(inner.by_hash.values().map(|tx| tx.raw.as_ref())),
+            true => journal.rewrite(inner.by_hash.values().map(|tx| (tx.hash, tx.raw.as_ref()))),
             false => Ok(()),
         });
     }
@@ -274,6 +297,13 @@ impl Pool {
         // Every change under this lock is a handful of map operations that cannot fail halfway.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Checks a transaction against its sender's account, which is returned too.
+fn judge(tx: PooledTx, head: &State<'_>) -> Result<(Arc<PooledTx>, TrieAccount), PoolError> {
+    let account = head.account(tx.sender)?.unwrap_or_default();
+    admit::check_sender(&tx, &account)?;
+    Ok((Arc::new(tx), account))
 }
 
 /// A sender's transactions from its next nonce up to the first gap.

@@ -27,7 +27,7 @@ struct Bench {
 impl Bench {
     fn new(limits: PoolLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path(), 1 << 26).unwrap();
         let keys = crate::dev_accounts().unwrap();
         let bench = Self {
             pool: Pool::new(PoolRules { chain_id: CHAIN, kind: ChainKind::Rollup, gas_limit: 30_000_000, limits }),

@@ -3,6 +3,7 @@
 //! Whatever touches the disk or the EVM runs on threads that may block; every request sees one head throughout.
 
 mod api;
+mod batch;
 mod blocks;
 mod debug;
 mod error;
@@ -25,7 +26,7 @@ use jsonrpsee::{
     core::traits::IdProvider,
     server::{
         BatchRequestConfig, PingConfig, RandomIntegerIdProvider, Server, ServerConfig, ServerHandle,
-        middleware::http::HostFilterLayer,
+        middleware::{http::HostFilterLayer, rpc::RpcServiceBuilder},
     },
     types::SubscriptionId,
 };
@@ -66,8 +67,12 @@ pub(crate) async fn start(chain: Arc<Chain>) -> Result<(SocketAddr, ServerHandle
         .set_tcp_no_delay(true)
         .build();
     let guard = tower::ServiceBuilder::new().option_layer(hosts(&chain.config)?).option_layer(cors(&chain.config)?);
-    let server =
-        Server::builder().set_config(config).set_http_middleware(guard).build(address).await.map_err(failed)?;
+    let sends = RpcServiceBuilder::new().layer_fn({
+        let chain = chain.clone();
+        move |inner| batch::Sends { inner, chain: chain.clone(), response_bytes: limits.response_bytes as usize }
+    });
+    let server = Server::builder().set_config(config).set_http_middleware(guard).set_rpc_middleware(sends);
+    let server = server.build(address).await.map_err(failed)?;
     let bound = server.local_addr().map_err(failed)?;
     Ok((bound, server.start(methods(chain)?)))
 }

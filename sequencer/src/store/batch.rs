@@ -146,7 +146,7 @@ impl Batch {
                 continue;
             }
             self.state.set(key.to_vec(), (!new.is_empty()).then(|| new.clone().into()));
-            leaves.push((keccak256(change.address), new));
+            leaves.push(Leaf { key: keccak256(change.address), old: old.clone(), new });
             self.undo.accounts.push(UndoAccount { address: change.address, before: old.into() });
         }
         let nodes = WorkingNodes { state: &mut self.state, prefix: &ACCOUNT_NODES };
@@ -184,12 +184,10 @@ impl Batch {
                 continue;
             }
             self.undo.slots.push(UndoSlot { address, slot: *slot, before });
-            let (stored, leaf) = match value.is_zero() {
-                true => (None, Vec::new()),
-                false => (Some(value.to_be_bytes::<32>().into()), alloy_rlp::encode(value)),
-            };
+            let stored = (!value.is_zero()).then(|| value.to_be_bytes::<32>().into());
             self.state.set(key.to_vec(), stored);
-            leaves.push((keccak256(slot.to_be_bytes::<32>()), leaf));
+            let leaf = |value: &U256| if value.is_zero() { Vec::new() } else { alloy_rlp::encode(value) };
+            leaves.push(Leaf { key: keccak256(slot.to_be_bytes::<32>()), old: leaf(&before), new: leaf(value) });
         }
         let nodes = WorkingNodes { state: &mut self.state, prefix: &storage_nodes(&address) };
         update(nodes, leaves, self.kept.storage.entry(address).or_default())
@@ -330,13 +328,21 @@ fn pieces<T: alloy_rlp::Encodable>(
     Ok(())
 }
 
-/// Changes leaves of a trie, given by hashed key, and returns its new root. Empty values are removed.
-fn update(nodes: impl NodeStore, mut leaves: Vec<(B256, Vec<u8>)>, kept: &mut Kept) -> Result<B256, StoreError> {
+/// A leaf of a trie that changes. An empty value is none.
+struct Leaf {
+    /// Its hashed key.
+    key: B256,
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+/// Changes leaves of a trie and returns its new root.
+fn update(nodes: impl NodeStore, mut leaves: Vec<Leaf>, kept: &mut Kept) -> Result<B256, StoreError> {
     // In the order in which the store keeps them, so that each page is visited once.
-    leaves.sort_unstable_by_key(|(key, _)| *key);
+    leaves.sort_unstable_by_key(|leaf| leaf.key);
     let mut trie = Trie::open_kept(nodes, mem::take(kept))?;
-    for (key, value) in leaves {
-        trie.set(&nibbles(&key), value)?;
+    for leaf in leaves {
+        trie.replace(&nibbles(&leaf.key), &leaf.old, leaf.new)?;
     }
     let root;
     (root, *kept) = trie.seal_kept()?;

@@ -19,9 +19,6 @@ use crate::error::{NodeError, StoreError};
 /// Name of the database file in the data directory.
 const FILE: &str = "chain.redb";
 
-/// Memory for cached pages in bytes.
-const CACHE_BYTES: usize = 1 << 30;
-
 /// The open database. Whatever ends it, nothing is lost that was committed.
 pub(crate) struct Store {
     database: Database,
@@ -30,12 +27,12 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens or creates the database in a directory, which is created too.
-    pub(crate) fn open(dir: &Path) -> Result<Self, NodeError> {
+    /// Opens or creates the database in a directory, which is created too, with memory for so many bytes of its pages.
+    pub(crate) fn open(dir: &Path, cache_bytes: usize) -> Result<Self, NodeError> {
         let unusable = |cause: String| NodeError::DataDir { path: dir.to_path_buf(), cause };
         std::fs::create_dir_all(dir).map_err(|error| unusable(error.to_string()))?;
         let path = dir.join(FILE);
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(&path).map_err(|error| match error {
+        let database = Database::builder().set_cache_size(cache_bytes).create(&path).map_err(|error| match error {
             redb::DatabaseError::DatabaseAlreadyOpen => unusable("another node is using it".into()),
             error => unusable(error.to_string()),
         })?;
@@ -60,6 +57,12 @@ impl Store {
             batch.replay(change)?;
         }
         batch.commit()
+    }
+
+    /// Writes the database as a whole, unless it was just written.
+    pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
+        let empty = lock(&self.shared.log).is_empty();
+        if empty { Ok(()) } else { self.write_whole(&[]) }
     }
 
     /// The data directory.
@@ -95,10 +98,7 @@ impl Store {
 impl Drop for Store {
     /// Writes the database as a whole, so that the next start has nothing to do again.
     fn drop(&mut self) {
-        if lock(&self.shared.log).is_empty() {
-            return;
-        }
-        if let Err(error) = self.write_whole(&[]) {
+        if let Err(error) = self.checkpoint() {
             tracing::warn!(%error, "what is recent stays in the log");
         }
     }

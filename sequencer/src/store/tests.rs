@@ -127,14 +127,14 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let mut models = Vec::new();
         let mut model = Model::new();
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path(), 1 << 26).unwrap();
         for (number, changes) in (0u64..).zip(&blocks) {
             apply_to_model(&mut model, changes);
             prop_assert_eq!(write_block(&store, number, changes, HISTORY), model_root(&model));
             models.push(model.clone());
         }
         drop(store);
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path(), 1 << 26).unwrap();
         let head = blocks.len() as u64 - 1;
         let snapshot = store.snapshot().unwrap();
         for (number, model) in (0u64..).zip(&models) {
@@ -158,7 +158,7 @@ proptest! {
 #[test]
 fn a_dropped_batch_leaves_no_trace() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).unwrap();
+    let store = Store::open(dir.path(), 1 << 26).unwrap();
     let changes = |balance: u64| StateChanges {
         accounts: vec![AccountChange {
             address: Address::repeat_byte(1),
@@ -196,7 +196,7 @@ proptest! {
         blocks in prop::collection::vec(block(), 1..10), back in prop::option::of(0u64..3), torn in any::<bool>(),
     ) {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path(), 1 << 26).unwrap();
         let (mut models, mut model) = (Vec::new(), Model::new());
         let mut head = 0;
         for (number, changes) in (0u64..).zip(&blocks) {
@@ -222,7 +222,7 @@ proptest! {
             let mut log = std::fs::OpenOptions::new().append(true).open(dir.path().join("chain.log")).unwrap();
             log.write_all(&[7; 100]).unwrap();
         }
-        let reopened = Store::open(dir.path()).unwrap();
+        let reopened = Store::open(dir.path(), 1 << 26).unwrap();
         check_state(&reopened.snapshot().unwrap().state(), &models[head as usize]);
         check_proofs(&reopened.snapshot().unwrap().state(), &models[head as usize]);
         let newest = blocks.len() as u64 - 1;
@@ -235,7 +235,7 @@ proptest! {
         let next = StateChanges::default();
         let root = write_block(&reopened, head + 1, &next, 5);
         prop_assert_eq!(root, model_root(&models[head as usize]));
-        let again = Store::open(killed(&reopened).path()).unwrap();
+        let again = Store::open(killed(&reopened).path(), 1 << 26).unwrap();
         check_state(&again.snapshot().unwrap().state(), &models[head as usize]);
         prop_assert!(again.snapshot().unwrap().header(head + 1).unwrap().is_some());
     }
@@ -247,7 +247,7 @@ fn what_blocks_overwrite_does_not_pile_up() {
     let mut sizes = Vec::new();
     let mut number = 0;
     for _ in 0..6 {
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path(), 1 << 26).unwrap();
         for _ in 0..15 {
             let slots = (0..1000u64).map(|slot| (U256::from(slot), U256::from(slot + number + 1)));
             let account = AccountChange {
@@ -269,7 +269,7 @@ fn what_blocks_overwrite_does_not_pile_up() {
 #[test]
 fn a_snapshot_does_not_see_later_blocks() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).unwrap();
+    let store = Store::open(dir.path(), 1 << 26).unwrap();
     write_block(&store, 0, &StateChanges::default(), 10);
     let before = store.snapshot().unwrap();
     write_block(&store, 1, &StateChanges::default(), 10);
@@ -290,7 +290,7 @@ fn a_file_that_is_no_database_is_refused_with_its_directory() {
 }
 
 fn open_error(dir: &Path) -> NodeError {
-    match Store::open(dir) {
+    match Store::open(dir, 1 << 26) {
         Ok(_) => panic!("opened {}", dir.display()),
         Err(error) => error,
     }
