@@ -302,6 +302,13 @@ impl Batch {
         Ok(())
     }
 
+    /// Ends as if the database had refused the change that the log has taken, as on a full disk.
+    #[cfg(test)]
+    pub(super) fn commit_refused(mut self) {
+        let record = self.record.take().unwrap_or_default();
+        let _not_kept = lock(&self.shared.log).append(&record).map(drop);
+    }
+
     fn set_durability(&mut self, durability: Durability) -> Result<(), StoreError> {
         let refused = |error| StoreError::Corrupt(format!("durability was refused: {error}"));
         self.write.set_durability(durability).map_err(refused)

@@ -241,6 +241,52 @@ proptest! {
     }
 }
 
+/// The log took block 1, the database did not, and it was never announced. After a kill it is there, whole and once; where the
+/// node went on instead, the block that took its place is.
+#[test]
+fn a_block_that_only_the_log_took_is_there_once_or_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), 1 << 26).unwrap();
+    let changes = |slot: u64| StateChanges {
+        accounts: vec![AccountChange {
+            address: Address::repeat_byte(1),
+            info: Some((slot, U256::ONE, KECCAK256_EMPTY)),
+            wiped: false,
+            storage: vec![(U256::from(slot), U256::from(7u64))],
+        }],
+        code: Vec::new(),
+    };
+    let values = |store: &Store| {
+        let snapshot = store.snapshot().unwrap();
+        [1u64, 2, 3].map(|slot| snapshot.state().slot(Address::repeat_byte(1), U256::from(slot)).unwrap().to::<u64>())
+    };
+    let mut first = store.begin().unwrap();
+    first.put_chain_id(901).unwrap();
+    first.commit().unwrap();
+    write_block(&store, 0, &changes(1), 10);
+    let begun = || {
+        let mut batch = store.begin().unwrap();
+        let state_root = batch.apply_state(&changes(2)).unwrap();
+        let header = Sealed::new(Header { number: 1, state_root, ..Header::default() });
+        batch.put_block(&NewBlock { header: &header, transactions: &[], receipts: &[], blobs: &[] }, 10).unwrap();
+        batch.commit_refused();
+        header.hash()
+    };
+    let hash = begun();
+    assert_eq!((store.chain().unwrap(), values(&store)), (Some((901, 0)), [7, 0, 0]));
+    let (now, later) = (killed(&store), {
+        write_block(&store, 1, &changes(3), 10);
+        killed(&store)
+    });
+    let now = Store::open(now.path(), 1 << 26).unwrap();
+    assert_eq!((now.chain().unwrap(), values(&now)), (Some((901, 1)), [7, 7, 0]));
+    assert_eq!(now.snapshot().unwrap().hash(1).unwrap(), Some(hash));
+    now.begin().unwrap().unwind(0).unwrap();
+    let later = Store::open(later.path(), 1 << 26).unwrap();
+    assert_eq!((later.chain().unwrap(), values(&later)), (Some((901, 1)), [7, 0, 7]));
+    assert_ne!(later.snapshot().unwrap().hash(1).unwrap(), Some(hash));
+}
+
 #[test]
 fn what_blocks_overwrite_does_not_pile_up() {
     let dir = tempfile::tempdir().unwrap();
