@@ -7,12 +7,7 @@ use crate::{
     memory::{Read, with_elements},
 };
 
-use super::{
-    fetch,
-    padding::Padded,
-    pattern::Factor,
-    transpose::{self, SLACK},
-};
+use super::{fetch, padding::Padded, pattern::Factor, transpose};
 
 /// One factor of one product of the batch.
 pub(super) struct Source<'a> {
@@ -87,7 +82,7 @@ impl Packed {
         affine(outer_sizes, &source.factor.outer, source.base, outer.0, &mut self.outer);
         self.k.resize(k.1, 0);
         affine(k_sizes, &source.factor.k, 0, k.0, &mut self.k);
-        let size = outer.1.div_ceil(width) * width * k.1.div_ceil(word.positions()) + SLACK;
+        let size = outer.1.div_ceil(width) * width * k.1.div_ceil(word.positions());
         if self.values.len() < size {
             self.values.resize(size, 0);
         }
@@ -161,7 +156,7 @@ impl Panels<'_> {
             let mut from = 0;
             if outer.len() == self.width && deep {
                 let rows = rows_of(&starts, i, self.width);
-                from = transpose::panel(bytes, rows, Word::Float, self.k.len(), &mut panel[..size + SLACK]);
+                from = transpose::panel(bytes, rows, Word::Float, self.k.len(), &mut panel[..size]);
             }
             let rest = &mut panel[from * self.width..size];
             one_panel(items, u32::from_le_bytes, outer, &self.k[from..], self.width, rest);
@@ -179,7 +174,7 @@ impl Panels<'_> {
             let mut whole = 0;
             if outer.len() == self.width && deep {
                 let rows = rows_of(&starts, i, self.width);
-                whole = transpose::panel(bytes, rows, word, self.k.len() / per, &mut panel[..size + SLACK]);
+                whole = transpose::panel(bytes, rows, word, self.k.len() / per, &mut panel[..size]);
             }
             let rest = &mut panel[whole * self.width..size];
             rest.fill(0);

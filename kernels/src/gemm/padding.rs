@@ -6,7 +6,7 @@ use crate::memory::Read;
 
 use super::{
     pack::{Panels, Word, is_run},
-    transpose::{self, SLACK},
+    transpose,
 };
 
 /// Panels of a factor with padding, one value to a word.
@@ -46,7 +46,7 @@ impl Read for Padded<'_> {
         let size = width * k.len();
         let mut starts = Vec::with_capacity(width);
         for first in (0..outer.len()).step_by(width) {
-            let panel = &mut values[first / width * size..][..size + SLACK];
+            let panel = &mut values[first / width * size..][..size];
             let rows = first..outer.len().min(first + width);
             for tap in &taps {
                 let inside = |row: usize| self.is_inside(row, tap.start);

@@ -1,4 +1,5 @@
-//! Packing of rows that are contiguous along the fold: a transposition, eight by eight words in registers.
+//! Packing of rows that are contiguous along the fold: a transposition, four rows by eight words in registers. More rows at once take
+//! fewer instructions, and longer: as many streams as there are rows, often in few sets of the cache, are more than it can hold.
 #![allow(unsafe_code, reason = "vector loads and stores through pointers, bounds checked before")]
 
 #[cfg(target_arch = "x86_64")]
@@ -6,30 +7,30 @@ use std::arch::x86_64::*;
 
 use super::{fetch, pack::Word};
 
-/// Words after the end of a panel that [`panel`] may write and that its caller writes again or never reads.
-pub(super) const SLACK: usize = 8;
+/// Rows that are transposed together.
+#[cfg(target_arch = "x86_64")]
+const ROWS: usize = 4;
 
 /// Packs up to `words` words from each of `starts` (elements; a full panel of 6, or a multiple of 4, rows), one of every row beside each
-/// other, while those of `next`, as many or none, are fetched. Gives how many, a multiple of 8. `out` has room for the panel and [`SLACK`]
-/// more.
+/// other, while those of `next`, as many or none, are fetched. Gives how many, a multiple of 8.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn panel(bytes: &[u8], [starts, next]: [&[usize]; 2], word: Word, words: usize, out: &mut [u32]) -> usize {
     let (width, whole) = (starts.len(), words / 8 * 8);
-    assert!(width == 6 || width.is_multiple_of(4));
+    assert!(width == 6 || width.is_multiple_of(ROWS));
     let size = if word == Word::Float { 4 } else { 1 };
     let reach = whole * word.positions();
-    assert!(out.len() >= width * whole + SLACK && starts.iter().all(|s| (s + reach) * size <= bytes.len()));
-    for (group, rows) in starts.chunks(8).enumerate() {
-        let out = out[group * 8..].as_mut_ptr();
-        let next = next.get(group * 8..).unwrap_or_default();
+    assert!(out.len() >= width * whole && starts.iter().all(|s| (s + reach) * size <= bytes.len()));
+    for (group, rows) in starts.chunks(ROWS).enumerate() {
+        let out = out[group * ROWS..].as_mut_ptr();
+        let next = next.get(group * ROWS..).unwrap_or_default();
         let rows = [rows, &next[..next.len().min(rows.len())]];
-        // SAFETY: `Micro::new` gives micro-kernels only where AVX2 is, and the bounds were checked above: a group writes one word of each
-        // of its rows at multiples of `width`, and 8 where it has 6, which the slack allows for.
+        // SAFETY: `Micro::new` gives micro-kernels only where AVX2 is, and the bounds were checked above: a group has 4 rows or 2, and
+        // writes one word of each at multiples of `width`.
         unsafe {
             match word {
-                Word::Float => rows_of_8::<FLOAT>(bytes, rows, 0, whole, width, out),
-                Word::Pair => rows_of_8::<PAIR>(bytes, rows, 0, whole, width, out),
-                Word::Quad(flip) => rows_of_8::<QUAD>(bytes, rows, flip, whole, width, out),
+                Word::Float => some_rows::<FLOAT>(bytes, rows, 0, whole, width, out),
+                Word::Pair => some_rows::<PAIR>(bytes, rows, 0, whole, width, out),
+                Word::Quad(flip) => some_rows::<QUAD>(bytes, rows, flip, whole, width, out),
             }
         }
     }
@@ -45,11 +46,11 @@ const PAIR: usize = Word::Pair.positions();
 const QUAD: usize = Word::Quad(0).positions();
 
 /// # Safety
-/// Every start has the elements of `words` (a multiple of 8) words after it; `out` takes `starts.len()` words at multiples of `width` up
-/// to `words`, and 8 where there are 6.
+/// There are 2 or 4 starts, each with the elements of `words` (a multiple of 8) words after it; `out` takes as many words at multiples of
+/// `width` up to `words`.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-unsafe fn rows_of_8<const WORD: usize>(
+unsafe fn some_rows<const WORD: usize>(
     bytes: &[u8],
     [starts, next]: [&[usize]; 2],
     flip: u8,
@@ -61,14 +62,14 @@ unsafe fn rows_of_8<const WORD: usize>(
     let flip = _mm256_set1_epi8(flip as i8);
     let address = |start: usize| bytes.as_ptr().wrapping_add(start.wrapping_mul(size));
     // Rows that are not there repeat the first one.
-    let from: [*const u8; 8] = std::array::from_fn(|i| address(*starts.get(i).unwrap_or(&starts[0])));
+    let from: [*const u8; ROWS] = std::array::from_fn(|i| address(*starts.get(i).unwrap_or(&starts[0])));
     for k in (0..words).step_by(8) {
         let at = k.wrapping_mul(WORD).wrapping_mul(size);
         if at.is_multiple_of(64) {
             next.iter().for_each(|&start| fetch::line(address(start).wrapping_add(at)));
         }
         // SAFETY: by the caller's promise.
-        let rows: [__m256; 8] = std::array::from_fn(|i| unsafe {
+        let rows: [__m256; ROWS] = std::array::from_fn(|i| unsafe {
             let from = from[i].add(at);
             _mm256_castsi256_ps(match WORD {
                 PAIR => _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())),
@@ -76,43 +77,35 @@ unsafe fn rows_of_8<const WORD: usize>(
                 _ => _mm256_loadu_si256(from.cast()),
             })
         });
-        for (i, row) in transposed(rows).into_iter().enumerate() {
-            // SAFETY: by the caller's promise. A row of 6 spills into the next word, which is written after it.
-            unsafe {
-                let to = out.add((k + i).wrapping_mul(width)).cast::<f32>();
-                if starts.len() == 4 {
-                    _mm_storeu_ps(to, _mm256_castps256_ps128(row));
-                } else {
-                    _mm256_storeu_ps(to, row);
+        for (i, columns) in transposed(rows).into_iter().enumerate() {
+            for (half, column) in
+                [_mm256_castps256_ps128(columns), _mm256_extractf128_ps::<1>(columns)].iter().enumerate()
+            {
+                // SAFETY: by the caller's promise.
+                unsafe {
+                    let to = out.add((k + half * 4 + i).wrapping_mul(width));
+                    match starts.len() {
+                        2 => _mm_storel_epi64(to.cast(), _mm_castps_si128(*column)),
+                        _ => _mm_storeu_ps(to.cast(), *column),
+                    }
                 }
             }
         }
     }
 }
 
+/// Columns `i` and `i + 4` of the rows, as halves of vector `i`.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn transposed(r: [__m256; 8]) -> [__m256; 8] {
-    // Pairs, then quads, then halves change places.
-    let mut p = r;
-    for i in 0..4 {
-        p[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-        p[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-    }
-    let mut q = p;
-    for i in 0..2 {
-        let at = 4 * i;
-        q[at] = _mm256_shuffle_ps::<0x44>(p[at], p[at + 2]);
-        q[at + 1] = _mm256_shuffle_ps::<0xee>(p[at], p[at + 2]);
-        q[at + 2] = _mm256_shuffle_ps::<0x44>(p[at + 1], p[at + 3]);
-        q[at + 3] = _mm256_shuffle_ps::<0xee>(p[at + 1], p[at + 3]);
-    }
-    let mut out = q;
-    for i in 0..4 {
-        out[i] = _mm256_permute2f128_ps::<0x20>(q[i], q[i + 4]);
-        out[i + 4] = _mm256_permute2f128_ps::<0x31>(q[i], q[i + 4]);
-    }
-    out
+fn transposed([a, b, c, d]: [__m256; ROWS]) -> [__m256; ROWS] {
+    let (low, high) =
+        ([_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d)], [_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d)]);
+    [
+        _mm256_shuffle_ps::<0x44>(low[0], low[1]),
+        _mm256_shuffle_ps::<0xee>(low[0], low[1]),
+        _mm256_shuffle_ps::<0x44>(high[0], high[1]),
+        _mm256_shuffle_ps::<0xee>(high[0], high[1]),
+    ]
 }
 
 #[cfg(not(target_arch = "x86_64"))]
