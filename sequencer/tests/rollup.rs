@@ -25,6 +25,7 @@ sol! {
         function proveWithdrawalTransaction(Withdrawal tx, uint256 l2OutputIndex, OutputRootProof proof, bytes[] withdrawalProof)
             external;
         function finalizeWithdrawalTransaction(Withdrawal tx) external;
+        function provenWithdrawals(bytes32 hash) external view returns (bytes32 outputRoot, uint128 timestamp, uint128 l2OutputIndex);
         function finalizedWithdrawals(bytes32 hash) external view returns (bool);
     }
     #[sol(rpc)]
@@ -45,7 +46,7 @@ sol! {
     }
 }
 
-const MESSAGE_PASSER: Address = alloy::primitives::address!("4200000000000000000000000000000000000016");
+pub(crate) const MESSAGE_PASSER: Address = alloy::primitives::address!("4200000000000000000000000000000000000016");
 const TO: Address = Address::repeat_byte(0x31);
 
 pub(crate) fn config() -> DevnetConfig {

@@ -6,18 +6,19 @@ use alloy::{
     consensus::Transaction as _,
     eips::BlockNumberOrTag,
     network::TransactionBuilder,
-    primitives::{Address, Bytes, U256, keccak256},
+    primitives::{Address, B256, Bytes, U256, keccak256},
     providers::{Provider, ProviderBuilder},
     rpc::types::TransactionRequest,
+    sol_types::SolEvent,
 };
-use lockstep_sequencer::{DevL1, DevnetRecord, Role, RollupConfig, RollupNode, dev_accounts};
+use lockstep_sequencer::{DevL1, DevnetRecord, Role, RollupConfig, RollupNode, WithdrawalProof, dev_accounts};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::{
     outages::{L1_BLOCK_S, batcher, begin_with, pass, pass_until, start},
-    rollup::{Oracle, config, same_from_l1, until, wallet},
-    rollup_kill::sequencer,
+    rollup::{MESSAGE_PASSER, MessagePasser, Oracle, Portal, config, hash, same_from_l1, until, wallet},
+    rollup_kill::{Dice, sequencer},
     rollup_window::step,
 };
 
@@ -30,12 +31,33 @@ enum Phase {
     Batch,
     /// An output proposal waits in L1's mempool.
     Proposal,
+    /// A withdrawal is proven and not finalised.
+    Withdrawal,
+    /// A second node is reading L1.
+    Follower,
+    /// L2 has a deposit that L1 will not have any more.
+    Deposit,
+    /// L1 was reorganised a moment ago, less deeply.
+    Again,
     /// The node is down.
     Restart,
 }
 
+const PHASES: [Phase; 8] = [
+    Phase::HalfAChannel,
+    Phase::Batch,
+    Phase::Proposal,
+    Phase::Withdrawal,
+    Phase::Follower,
+    Phase::Deposit,
+    Phase::Again,
+    Phase::Restart,
+];
+
 /// Development accounts, each for one purpose.
 const NOISY: usize = 1;
+const WITHDRAWING: usize = 2;
+const DEPOSITING: usize = 3;
 const TRANSFERRING: usize = 4;
 const BATCHER: usize = 8;
 
@@ -59,6 +81,11 @@ impl World {
         let (l1, record) = begin_with(dir.path(), config).await;
         let l2 = start(dir.path(), &record, &l1.node.http_url(), &l1, Some(batcher())).await;
         let world = Self { dir, l1, l2, record };
+        // What is withdrawn must have come in.
+        let portal = Portal::new(world.record.l1.portal, wallet(&world.l1_url(), 0));
+        let deposit =
+            portal.depositTransaction(Address::repeat_byte(7), U256::from(1000), 100_000, false, Bytes::new());
+        let _ = deposit.value(U256::from(1000)).send().await.unwrap();
         while world.l1.node.head().number < world.record.l1.anchor_number + 30 {
             step(&world.l1, &world.l2).await;
         }
@@ -148,6 +175,13 @@ impl World {
                 self.until_sending("proposer-sending.json", |_| true).await;
                 self.reorganise(depth).await;
             }
+            Phase::Withdrawal => self.withdraw(depth).await,
+            Phase::Follower => self.follow(depth).await,
+            Phase::Deposit => self.lose_deposit(depth).await,
+            Phase::Again => {
+                self.reorganise(depth.div_ceil(3)).await;
+                self.reorganise(depth + 1).await;
+            }
             Phase::Restart => {
                 let Self { dir, l1, l2, record } = self;
                 l2.shutdown().await.unwrap();
@@ -173,15 +207,115 @@ impl World {
         self.l2.node.advance_clock(L1_BLOCK_S);
     }
 
+    /// A deposit of a lost L1 block, whose sender makes another transaction of it.
+    async fn lose_deposit(&self, depth: u64) {
+        let l1 = wallet(&self.l1_url(), DEPOSITING);
+        let to = Address::from_word(keccak256(self.l1.node.head().hash));
+        let nonce = l1.get_transaction_count(address(DEPOSITING)).await.unwrap();
+        let portal = Portal::new(self.record.l1.portal, l1.clone());
+        let deposit = portal.depositTransaction(to, U256::from(9), 100_000, false, Bytes::new()).value(U256::from(9));
+        let deposit = *deposit.nonce(nonce).gas(1_000_000).send().await.unwrap().tx_hash();
+        pass(&self.l1, &self.l2, L1_BLOCK_S).await;
+        let mined = l1.get_transaction_receipt(deposit).await.unwrap().unwrap().block_number.unwrap();
+        let l2 = wallet(&self.l2_url(), 0);
+        self.l2.node.advance_clock(L1_BLOCK_S);
+        until("L2 has the deposit", async || l2.get_balance(to).await.unwrap() == U256::from(9)).await;
+        let depth = depth.max(self.l1.node.head().number + 1 - mined);
+        self.unwind(depth).await;
+        let other = TransactionRequest::default().with_to(to).with_nonce(nonce).with_gas_limit(21_000);
+        let other = other.with_max_fee_per_gas(900_000_000_000).with_max_priority_fee_per_gas(90_000_000_000);
+        let _ = l1.send_transaction(other).await.unwrap();
+        self.build(depth + 1).await;
+        assert!(l1.get_transaction_receipt(deposit).await.unwrap().is_none(), "the deposit came back");
+        until("L2 has no deposit", async || l2.get_balance(to).await.unwrap() == U256::ZERO).await;
+    }
+
+    /// A second node with nothing but L1, which changes before the node has read it to its end, or just after.
+    async fn follow(&self, depth: u64) {
+        let follower = RollupNode::start(self.follower()).await.unwrap();
+        self.reorganise(depth).await;
+        println!("the follower had read up to {}", follower.status().l1_current.id.number);
+        let number = self.l2.node.head().number;
+        self.pass_until("the follower catches up", async || follower.status().safe.number >= number).await;
+        assert_eq!(hash(&follower.node.http_url(), number).await, hash(&self.l2_url(), number).await);
+        assert_eq!(follower.status().mismatches, 0);
+        follower.shutdown().await.unwrap();
+    }
+
     fn follower(&self) -> RollupConfig {
         let config = sequencer(&self.record, &self.l1_url(), &self.l1.beacon_url(), None);
         RollupConfig { role: Role::Follower { sequencer_url: None }, ..config }
     }
 
+    /// A withdrawal between whose proof and end L1 is reorganised. Its proof may have to be given again.
+    async fn withdraw(&self, depth: u64) {
+        let (l1, l2) = (wallet(&self.l1_url(), WITHDRAWING), wallet(&self.l2_url(), WITHDRAWING));
+        let target = Address::from_word(keccak256(self.l2.node.head().hash));
+        let passer = MessagePasser::new(MESSAGE_PASSER, l2.clone());
+        let out = passer.initiateWithdrawal(target, U256::from(100_000), Bytes::new()).value(U256::from(7));
+        let out = *out.gas(300_000).max_fee_per_gas(10_000_000_000).send().await.unwrap().tx_hash();
+        let idle = async || {
+            let latest = l1.get_transaction_count(address(WITHDRAWING)).await.unwrap();
+            l1.get_transaction_count(address(WITHDRAWING)).pending().await.unwrap() == latest
+        };
+        self.pass_until("it is proven", async || idle().await && self.advance(&l1, &l2, out).await == Next::Finalise)
+            .await;
+        self.reorganise(depth).await;
+        self.pass_until("it is finalised", async || idle().await && self.advance(&l1, &l2, out).await == Next::Nothing)
+            .await;
+        assert_eq!(l1.get_balance(target).await.unwrap(), U256::from(7));
+    }
+
+    /// Does the next thing on L1 that a withdrawal needs, if it is time. `out` is its transaction on L2.
+    async fn advance(&self, l1: &(impl Provider + Clone), l2: &impl Provider, out: B256) -> Next {
+        let Some(receipt) = l2.get_transaction_receipt(out).await.unwrap() else { return Next::Prove };
+        let mut logs = receipt.inner.logs().iter();
+        let event = logs.find_map(|log| MessagePasser::MessagePassed::decode_log(&log.inner).ok()).unwrap();
+        let portal = Portal::new(self.record.l1.portal, l1.clone());
+        if portal.finalizedWithdrawals(event.withdrawalHash).call().await.unwrap() {
+            return Next::Nothing;
+        }
+        let withdrawal = Portal::Withdrawal {
+            nonce: event.nonce,
+            sender: event.sender,
+            target: event.target,
+            value: event.value,
+            gasLimit: event.gasLimit,
+            data: event.data.data.clone(),
+        };
+        let block = receipt.block_number.unwrap();
+        if portal.provenWithdrawals(event.withdrawalHash).call().await.unwrap().timestamp == 0 {
+            let oracle = Oracle::new(self.record.l1.output_oracle, l1.clone());
+            // There may be no such output yet.
+            let Ok(index) = oracle.getL2OutputIndexAfter(U256::from(block)).call().await else { return Next::Prove };
+            let Ok(output) = oracle.getL2Output(index).call().await else { return Next::Prove };
+            let number = u64::try_from(output.l2BlockNumber).unwrap();
+            let asked = l2.raw_request("rollup_withdrawalProof".into(), (event.withdrawalHash, number)).await;
+            let proof: WithdrawalProof = match asked {
+                Ok(proof) => proof,
+                Err(_) => return Next::Prove,
+            };
+            let outputs = Portal::OutputRootProof {
+                version: B256::ZERO,
+                stateRoot: proof.output_root_proof.state_root,
+                messagePasserStorageRoot: proof.output_root_proof.message_passer_storage_root,
+                latestBlockhash: proof.output_root_proof.latest_blockhash,
+            };
+            let prove = portal.proveWithdrawalTransaction(withdrawal, index, outputs, proof.withdrawal_proof);
+            let _ = prove.gas(2_000_000).send().await.unwrap();
+            return Next::Prove;
+        }
+        let finalise = portal.finalizeWithdrawalTransaction(withdrawal);
+        if finalise.call().await.is_ok() && receipt.block_number.is_some() {
+            let _ = finalise.gas(2_000_000).send().await.unwrap();
+        }
+        Next::Finalise
+    }
+
     /// Everything goes on, and nothing was lost, forged, or paid for again.
     async fn check(&self) {
         let l2 = wallet(&self.l2_url(), 0);
-        for account in [TRANSFERRING, NOISY] {
+        for account in [TRANSFERRING, NOISY, WITHDRAWING] {
             let sent = l2.get_transaction_count(address(account)).pending().await.unwrap();
             self.pass_until("no transaction is lost", async || {
                 l2.get_transaction_count(address(account)).await.unwrap() >= sent
@@ -228,6 +362,14 @@ impl World {
     }
 }
 
+/// What a withdrawal needs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Prove,
+    Finalise,
+    Nothing,
+}
+
 fn fees(tx: TransactionRequest) -> TransactionRequest {
     tx.with_max_fee_per_gas(10_000_000_000).with_max_priority_fee_per_gas(1_000_000)
 }
@@ -247,4 +389,21 @@ async fn meet_all(meetings: impl IntoIterator<Item = (Phase, u64)>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn l1_reorganised_in_the_middle_of_batches_and_proposals() {
     Box::pin(meet_all([(Phase::HalfAChannel, 3), (Phase::Batch, 1), (Phase::Proposal, 9), (Phase::Restart, 20)])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn l1_reorganised_in_the_middle_of_deposits_and_withdrawals() {
+    Box::pin(meet_all([(Phase::Deposit, 2), (Phase::Withdrawal, 5), (Phase::Follower, 12), (Phase::Again, 16)])).await;
+}
+
+/// Every phase in turn, `LOCKSTEP_REORGANISATIONS` in all, with depths from the seed `LOCKSTEP_SEED`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes as long as it is told to"]
+async fn l1_reorganised_many_times() {
+    let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
+    let mut dice = Dice(number("LOCKSTEP_SEED", 1));
+    let count = number("LOCKSTEP_REORGANISATIONS", 40) as usize;
+    let meetings: Vec<(Phase, u64)> =
+        PHASES.into_iter().cycle().take(count).map(|phase| (phase, 1 + dice.below(20))).collect();
+    Box::pin(meet_all(meetings)).await;
 }

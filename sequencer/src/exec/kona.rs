@@ -17,11 +17,9 @@ use kona_mpt::{NoopTrieHinter, TrieNode, TrieProvider};
 use op_alloy_rpc_types_engine_18::OpPayloadAttributes;
 
 use super::{env::FEE_RECIPIENT, random::World};
-use crate::{
-    chain::Chain, config::NodeConfig, exec::attributes::Attributes, predeploys::SystemContracts, store::Store,
-};
+use crate::{chain::Chain, config::NodeConfig, exec::attributes::Attributes, predeploys::RULES, store::Store};
 
-const CHAIN_ID: u64 = 901;
+const CHAIN_ID: u64 = RULES.chain_id;
 
 /// What kona asks for by hash.
 #[derive(Debug, Default)]
@@ -141,17 +139,8 @@ impl Seen {
 
 /// A chain with everything that a rollup has in block 0.
 fn chain(dir: &std::path::Path) -> Chain {
-    let system = SystemContracts {
-        chain_id: CHAIN_ID,
-        l1_chain_id: 900,
-        owner: Address::repeat_byte(1),
-        fee_recipient: Address::repeat_byte(2),
-        l1_cross_domain_messenger: Address::repeat_byte(3),
-        l1_standard_bridge: Address::repeat_byte(4),
-        l1_erc721_bridge: Address::repeat_byte(5),
-    };
     let mut config = NodeConfig { chain_id: CHAIN_ID, genesis_time_s: Some(1_000_000), ..NodeConfig::dev().unwrap() };
-    config.genesis.extend(system.accounts().unwrap());
+    config.genesis.extend(RULES.accounts().unwrap());
     Chain::open(config, Store::open(dir, 1 << 26).unwrap()).unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! Output roots, and the proofs that withdrawals rest on.
 
-use alloy::primitives::{Address, B256, Bytes, U256, address, keccak256};
-use alloy_trie::{EMPTY_ROOT_HASH, HashBuilder, Nibbles, proof::ProofRetainer};
+use alloy::primitives::{Address, B256, Bytes, address, keccak256};
+use alloy_trie::EMPTY_ROOT_HASH;
 use serde::{Deserialize, Serialize};
 
 use crate::{chain::Head, error::StoreError};
@@ -56,34 +56,14 @@ pub(crate) fn output(head: &Head, number: u64) -> Result<Option<OutputRootProof>
     }))
 }
 
-/// The slot that says that a withdrawal with this hash was made.
-fn slot(withdrawal: B256) -> U256 {
-    keccak256([withdrawal.0, [0; 32]].concat()).into()
-}
-
 /// The proof that a withdrawal was made by a block; `None` if there is no such block or it was not.
 pub(crate) fn withdrawal(head: &Head, withdrawal: B256, number: u64) -> Result<Option<WithdrawalProof>, StoreError> {
-    let Some(output) = output(head, number)? else { return Ok(None) };
+    let Some(output_root_proof) = output(head, number)? else { return Ok(None) };
+    // The slot that says that a withdrawal with this hash was made.
+    let slot = keccak256([withdrawal.0, [0; 32]].concat());
     let state = head.snapshot.state_at(number, head.header.number)?;
-    let target = Nibbles::unpack(keccak256(slot(withdrawal).to_be_bytes::<32>()));
-    let mut leaves: Vec<(Nibbles, U256)> = state
-        .slots(MESSAGE_PASSER)?
-        .into_iter()
-        .map(|(slot, value)| (Nibbles::unpack(keccak256(slot.to_be_bytes::<32>())), value))
-        .collect();
-    leaves.sort_unstable();
-    if leaves.binary_search_by(|(path, _)| path.cmp(&target)).is_err() {
-        return Ok(None);
-    }
-    let mut builder = HashBuilder::default().with_proof_retainer(ProofRetainer::new(vec![target]));
-    for (path, value) in leaves {
-        builder.add_leaf(path, &alloy_rlp::encode(value));
-    }
-    let root = builder.root();
-    if root != output.message_passer_storage_root {
-        let cause = format!("the message passer's slots at block {number} make {root}");
-        return Err(StoreError::Corrupt(cause));
-    }
-    let nodes = builder.take_proof_nodes().into_nodes_sorted().into_iter().map(|(_, node)| node).collect();
-    Ok(Some(WithdrawalProof { l2_block_number: number, output_root_proof: output, withdrawal_proof: nodes }))
+    let proven = state.prove(MESSAGE_PASSER, &[slot])?.slots.pop().filter(|(value, _)| !value.is_zero());
+    let proof =
+        |(_, withdrawal_proof)| WithdrawalProof { l2_block_number: number, output_root_proof, withdrawal_proof };
+    Ok(proven.map(proof))
 }

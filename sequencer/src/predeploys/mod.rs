@@ -203,19 +203,21 @@ fn word(address: Address) -> B256 {
     address.into_word()
 }
 
+/// Some rollup's, for tests.
+#[cfg(test)]
+pub(crate) const RULES: SystemContracts = SystemContracts {
+    chain_id: 901,
+    l1_chain_id: 900,
+    owner: Address::repeat_byte(1),
+    fee_recipient: Address::repeat_byte(2),
+    l1_cross_domain_messenger: Address::repeat_byte(3),
+    l1_standard_bridge: Address::repeat_byte(4),
+    l1_erc721_bridge: Address::repeat_byte(5),
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const RULES: SystemContracts = SystemContracts {
-        chain_id: 901,
-        l1_chain_id: 900,
-        owner: Address::repeat_byte(1),
-        fee_recipient: Address::repeat_byte(2),
-        l1_cross_domain_messenger: Address::repeat_byte(3),
-        l1_standard_bridge: Address::repeat_byte(4),
-        l1_erc721_bridge: Address::repeat_byte(5),
-    };
 
     #[test]
     fn every_system_address_has_its_proxy_and_nothing_else_is_left() {

@@ -1,10 +1,6 @@
 //! Reading the chain as of one head.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::RangeInclusive,
-    sync::Arc,
-};
+use std::{collections::HashMap, ops::RangeInclusive, sync::Arc};
 
 use alloy::{
     consensus::{Header, Sealed},
@@ -17,7 +13,7 @@ use revm::{DatabaseRef, bytecode::Bytecode, state::AccountInfo};
 use super::{
     decode, decode_all,
     recent::View,
-    tables::{self, StoredReceipt, Undo, account_key, slot_key, slots_prefix},
+    tables::{self, StoredReceipt, Undo, account_key, slot_key},
 };
 use crate::{error::StoreError, pool::Blob};
 
@@ -214,9 +210,10 @@ impl State<'_> {
     }
 
     /// Every slot of an account that is not zero.
+    #[cfg(test)]
     pub(crate) fn slots(&self, address: Address) -> Result<Vec<(U256, U256)>, StoreError> {
-        let mut slots = BTreeMap::new();
-        for (key, value) in self.snapshot.view.scan(&slots_prefix(&address))? {
+        let mut slots = std::collections::BTreeMap::new();
+        for (key, value) in self.snapshot.view.scan(&tables::slots_prefix(&address))? {
             slots.insert(U256::from_be_slice(&key[21..]), slot_value(&value)?);
         }
         if let Some(past) = &self.past {
