@@ -66,6 +66,17 @@ impl Prepared {
     }
 }
 
+/// The root after `steps` steps, computed once more in the background: see [`Run::repeat`].
+///
+/// # Errors
+/// The kernels refuse a step, or the background task stopped.
+pub async fn repeat(run: &Arc<Mutex<Run>>, steps: u64) -> Result<B256, Error> {
+    let run = run.clone();
+    let work = move || run.lock().unwrap_or_else(std::sync::PoisonError::into_inner).repeat(steps);
+    let done = tokio::task::spawn_blocking(work).await.map_err(|e| Error::Task(e.to_string()))?;
+    done.map_err(Error::from)
+}
+
 /// Runs to every checkpoint, in the background, and gives the states with their roots.
 ///
 /// # Errors

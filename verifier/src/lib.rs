@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! claim stands ──► own run to every checkpoint ──► equal: nothing to do
-//!                                             └──► first difference ──► open a dispute ──► point, point, … ──► bounty
+//!                                             └──► first difference ──► the same when run again ──► open a dispute ──► point, …
 //! ```
 //!
 //! Its knowledge is its own run, which it can always repeat: killed at any point, it looks at the chain and carries on.
@@ -25,7 +25,7 @@ use lockstep_sdk::{
     client::{Claim, Client, Job, JobStatus, Schedule},
     error::Error,
     play::{Player, Role, Turn},
-    prepare::{Prepared, checkpoints, state_decls},
+    prepare::{Prepared, checkpoints, repeat, state_decls},
     report::Reporter,
     run::{Fault, Run},
     work::{Next, Stop, Worker, watch_numbered},
@@ -139,7 +139,8 @@ impl JobWatch {
         let Some(prepared) = &self.prepared else { return Ok(Next::Wait) };
         let spec = prepared.spec.clone();
         let started = Instant::now();
-        let states = checkpoints(&run, Schedule::of(&spec).checkpoints_of(job.final_milestones)).await?;
+        let steps = Schedule::of(&spec).checkpoints_of(job.final_milestones);
+        let states = checkpoints(&run, steps.clone()).await?;
         let own: Vec<_> = states.into_iter().map(|(root, _)| root).collect();
         self.checked = job.claim_root;
         let seconds = started.elapsed().as_secs_f64();
@@ -153,6 +154,14 @@ impl JobWatch {
             Some(checkpoint) => {
                 let detail = format!("checkpoint {checkpoint} of milestone {} differs", claim.milestone);
                 self.verifier.report.tell(job.id, "difference", detail);
+                // A bond rests on it: what comes only once is an error of this machine.
+                if repeat(&run, steps[checkpoint]).await? != own[checkpoint] {
+                    let detail = "not disputed: these steps gave something else when they were run again. Check this machine's memory; \
+                                  the run begins anew";
+                    self.verifier.report.tell(job.id, "unsure", detail);
+                    (self.run, self.checked) = (None, None);
+                    return Ok(Next::Wait);
+                }
                 self.open(job, claim, checkpoint as u32).await
             }
         }
