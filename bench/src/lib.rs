@@ -30,4 +30,4 @@ mod record;
 mod timing;
 
 pub use record::{Record, table};
-pub use timing::{Clock, Samples, Timed, interleaved, machine, self_timed};
+pub use timing::{Clock, Samples, Timed, in_pieces, interleaved, machine, self_timed};

@@ -119,9 +119,34 @@ pub fn self_timed(contenders: &mut [Timed<'_>], budget: Duration) -> Samples {
     Samples { seconds }
 }
 
+/// Seconds that each contender takes for all of so many pieces of its work, every piece at its best. Contenders take turns at every
+/// piece. Work of a second is hardly ever undisturbed as a whole on a machine that others use; its pieces are, now and then.
+pub fn in_pieces(clock: Clock, pieces: usize, contenders: &mut [&mut dyn FnMut(usize)], budget: Duration) -> Vec<f64> {
+    let mut best = vec![vec![f64::INFINITY; pieces]; contenders.len()];
+    let start = Instant::now();
+    let mut round = 0;
+    while round < MIN_ROUNDS || start.elapsed() < budget {
+        for piece in 0..pieces {
+            for (run, best) in contenders.iter_mut().zip(&mut best) {
+                best[piece] = best[piece].min(clock.time(1, &mut || run(piece)));
+            }
+        }
+        round += 1;
+    }
+    best.into_iter().map(|pieces| pieces.into_iter().sum()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_piece_counts_once_at_its_best() {
+        let mut order = Vec::new();
+        let seconds = in_pieces(Clock::Wall, 3, &mut [&mut |piece| order.push(piece), &mut |_| ()], Duration::ZERO);
+        assert_eq!(order, [0, 1, 2].repeat(MIN_ROUNDS));
+        assert!(seconds.len() == 2 && seconds.iter().all(|s| (0.0..1.0).contains(s)), "{seconds:?}");
+    }
 
     #[test]
     fn medians_and_paired_ratios() {

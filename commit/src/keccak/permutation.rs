@@ -129,34 +129,41 @@ pub(super) fn hash<V: Lanes, const GROUPS: usize, const BYTES: usize>(
 ) {
     const { assert!(BYTES.is_multiple_of(8)) };
     assert!(messages.len() == GROUPS * V::COUNT && digests.len() == messages.len());
-    let words = BYTES / 8;
     let mut states = [[V::splat(0); 25]; GROUPS];
-    let mut at = 0;
-    loop {
-        let taken = (words - at).min(RATE);
-        for (state, messages) in states.iter_mut().zip(messages.chunks_exact(V::COUNT)) {
-            absorb(state, messages, at, taken);
-        }
-        for message in next {
-            for word in (at..at + taken).step_by(8) {
-                V::fetch(&message[8 * word]);
-            }
-        }
-        at += taken;
-        if taken < RATE {
-            for state in &mut states {
-                // One byte ends the message, the last bit of the block ends the padding.
-                state[taken] = state[taken].xor(V::splat(1));
-                state[RATE - 1] = state[RATE - 1].xor(V::splat(1 << 63));
-            }
-        }
+    let (blocks, rest) = (BYTES / 8 / RATE, BYTES / 8 % RATE);
+    // How much is taken is a constant in both places, so both are straight-line code.
+    for block in 0..blocks {
+        take::<V, GROUPS, BYTES>(&mut states, messages, next, block * RATE, RATE);
         V::permute(&mut states);
-        if taken < RATE {
-            break;
-        }
     }
+    take::<V, GROUPS, BYTES>(&mut states, messages, next, blocks * RATE, rest);
+    for state in &mut states {
+        // One byte ends the message, the last bit of the block ends the padding.
+        state[rest] = state[rest].xor(V::splat(1));
+        state[RATE - 1] = state[RATE - 1].xor(V::splat(1 << 63));
+    }
+    V::permute(&mut states);
     for (state, digests) in states.iter().zip(digests.chunks_exact_mut(V::COUNT)) {
         V::store([state[0], state[1], state[2], state[3]], digests);
+    }
+}
+
+/// Takes in `count` words from word `at` on of every message, and has the same ones of what is next fetched.
+#[inline(always)]
+fn take<V: Lanes, const GROUPS: usize, const BYTES: usize>(
+    states: &mut [[V; 25]; GROUPS],
+    messages: &[&[u8; BYTES]],
+    next: &[&[u8; BYTES]],
+    at: usize,
+    count: usize,
+) {
+    for (state, messages) in states.iter_mut().zip(messages.chunks_exact(V::COUNT)) {
+        absorb(state, messages, at, count);
+    }
+    for message in next {
+        for word in (at..at + count).step_by(8) {
+            V::fetch(&message[8 * word]);
+        }
     }
 }
 
