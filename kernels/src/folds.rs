@@ -6,6 +6,7 @@ use crate::{
     code::Reg,
     compile::{FoldKernel, FoldStream, Source, Way},
     levels::Levels,
+    lines::pitch,
     worker::Worker,
 };
 use lockstep_ir::program::LANES;
@@ -16,6 +17,8 @@ struct Run<'a> {
     kernel: &'a FoldKernel,
     /// Element index of each stream at the first output and fold position 0, and from one output to the next.
     starts: &'a [(i64, i64)],
+    /// Coordinates of the first output.
+    at: &'a [u64],
     outputs: usize,
 }
 
@@ -34,6 +37,8 @@ struct Call<'a> {
 
 /// Results that a call makes at a time: few enough to stay in the first-level cache.
 const RESULTS: usize = 2048;
+/// Outputs side by side whose operands are copied: a leaf block of them is 64 KiB.
+const PACKED_OUTPUTS: usize = 64;
 
 impl Worker<'_> {
     /// Folds `n` elements from `first` with the compiled routines; `false` if they are too few.
@@ -46,7 +51,7 @@ impl Worker<'_> {
             let outputs = (n - done).min((inner - here % inner) as usize);
             digits(here, sizes, &mut at);
             let starts: Vec<(i64, i64)> = kernel.streams.iter().map(|s| self.start(s, &at)).collect();
-            let run = Run { kernel, starts: &starts, outputs };
+            let run = Run { kernel, starts: &starts, at: &at, outputs };
             let slot = &mut out.0[done..][..outputs];
             match kernel.way {
                 Way::Rows => self.fold_rows(fold, run, slot),
@@ -58,7 +63,14 @@ impl Worker<'_> {
     }
 
     fn start(&self, stream: &FoldStream, at: &[u64]) -> (i64, i64) {
-        let Source::Operand(operand) = stream.source else { return (0, 0) };
+        let innermost = |d: usize| i64::from(d + 1 == at.len());
+        let operand = match stream.source {
+            // Beside each other in the copy.
+            _ if stream.packed => return (0, 1),
+            Source::Operand(operand) => operand,
+            Source::Coordinate(d) => return (at[d] as i64, innermost(d)),
+            Source::Position | Source::Inside(_) => return (0, 0),
+        };
         let Address::Linear { base, domain, .. } = &self.node.places.operands[operand].address else {
             return (i64::MIN, 0);
         };
@@ -120,13 +132,35 @@ impl Worker<'_> {
         self.call(run, &call, out);
     }
 
-    /// All outputs of a run side by side.
+    /// All outputs of a run side by side; not so many, where copies of what they read should stay in the cache.
     fn fold_columns(&mut self, fold: &FoldCode, run: Run<'_>, out: &mut [u32]) {
+        if run.kernel.streams.iter().all(|s| !s.packed) {
+            return self.fold_side_by_side(fold, run, out);
+        }
+        // Parts of about one size, for each has to be as wide as a register.
+        let part = run.outputs.div_ceil(run.outputs.div_ceil(PACKED_OUTPUTS));
+        if part == run.outputs {
+            return self.fold_side_by_side(fold, run, out);
+        }
+        let mut at = run.at.to_vec();
+        for out in out.chunks_mut(part) {
+            let starts: Vec<(i64, i64)> = run.kernel.streams.iter().map(|s| self.start(s, &at)).collect();
+            self.fold_side_by_side(fold, Run { starts: &starts, at: &at, outputs: out.len(), ..run }, out);
+            at.iter_mut().last().into_iter().for_each(|x| *x += out.len() as u64);
+        }
+    }
+
+    fn fold_side_by_side(&mut self, fold: &FoldCode, run: Run<'_>, out: &mut [u32]) {
+        if fold.length <= BLOCK && fold.accumulators() == 1 {
+            self.pack(&run.kernel.streams, run.at, run.outputs, 0..fold.length);
+            return self.column_lane(run, 0, 1, fold.length, out);
+        }
         let width = run.outputs.next_multiple_of(LANES);
         let lanes = fold.accumulators();
         let (mut levels, mut accumulators) = (Levels::default(), vec![fold.init; width * lanes]);
         for block in 0..fold.leaf_blocks() {
             let values = (fold.length - block * BLOCK).min(BLOCK);
+            self.pack(&run.kernel.streams, run.at, run.outputs, block * BLOCK..block * BLOCK + values);
             for (lane, slot) in accumulators.chunks_mut(width).enumerate() {
                 self.column_lane(
                     run,
@@ -157,8 +191,10 @@ impl Worker<'_> {
         if steps == 0 {
             return;
         }
-        let stride = |s: usize| run.kernel.streams[s].stride;
-        let skip = |s: usize| stride(s) * k as i64;
+        let streams = &run.kernel.streams;
+        let stride = |s: usize| if streams[s].packed { pitch(run.outputs) as i64 } else { streams[s].stride };
+        // A copy begins with its leaf block.
+        let skip = |s: usize| stride(s) * if streams[s].packed { k % BLOCK } else { k } as i64;
         let step = |s: usize| stride(s) * by as i64;
         let call = Call { outputs: run.outputs, steps, skip: &skip, step: &step, values: 1 };
         self.call(run, &call, out);
@@ -178,8 +214,9 @@ impl Worker<'_> {
         }
         // Where a stream lies, its number of elements, and the size of one.
         let memory = |s: usize| match kernel.streams[s].source {
-            Source::Position => (kernel.positions.as_ptr() as u64, kernel.positions.len(), 4),
-            Source::Operand(i) => {
+            _ if kernel.streams[s].packed => (self.packed[s].words.as_ptr() as u64, self.packed[s].words.len(), 4),
+            Source::Position | Source::Coordinate(_) => (kernel.positions.as_ptr() as u64, kernel.positions.len(), 4),
+            Source::Operand(i) | Source::Inside(i) => {
                 let (bytes, size) = (self.operands[i], self.node.places.operands[i].dtype.size());
                 (bytes.as_ptr() as u64, bytes.len() / size, size)
             }

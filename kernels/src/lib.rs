@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A step runs fewer nodes than a trace: what is only read once is computed where it is read, and maps that belong together run as one
-//! loop. Loops are machine code, made with the plan: scalar programs element by element in registers, folds along memory or across it.
+//! loop. Loops are machine code, made with the plan: scalar programs element by element in registers, folds along memory or across it,
+//! or on copies of what lies otherwise.
 //! Matrix products have tiles of their own, and gradients of gathered tables add only the rows that were gathered. What is left (odd access patterns, machines without AVX2) is evaluated in blocks of up to
 //! 256 lanes, each scalar instruction over a whole block before the next one. A node is cut into pieces for threads. The instruction
 //! set is found at run time; `LOCKSTEP_ISA=portable|avx2|avx512` forces one.
@@ -65,6 +66,7 @@ mod inline;
 mod isa;
 mod levels;
 mod lifetimes;
+mod lines;
 mod memory;
 mod parallel;
 mod phases;

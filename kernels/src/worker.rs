@@ -8,6 +8,7 @@ use crate::{
     blocks::{Blocks, FoldCode},
     code::{ACC, Code, NEXT, RHS, Reg, WIDTH},
     levels::Levels,
+    lines::Packed,
     memory::{self, Lanes, Load, LoadActive, LoadInside, Pattern, with_elements},
     segments::Scratch,
     tables::{Position, Table, dot, place_lanes},
@@ -30,6 +31,8 @@ pub(crate) struct Worker<'a> {
     /// Lanes per output.
     pub(crate) sub: usize,
     pub(crate) scratch: Scratch,
+    /// Copies of what a compiled fold reads, stream by stream: see [`crate::lines`].
+    pub(crate) packed: Vec<Packed>,
 }
 
 impl<'a> Worker<'a> {
@@ -53,6 +56,7 @@ impl<'a> Worker<'a> {
             outputs: 0,
             sub: 1,
             scratch: Scratch::default(),
+            packed: Vec::new(),
         }
     }
 

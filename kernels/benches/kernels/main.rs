@@ -1,5 +1,5 @@
 //! Measures kernels beside their peers and prints one record a line: `cargo xtask bench kernels` makes the table.
-//! `cargo bench -p lockstep-kernels --profile release -- [gemm] [bytes] [convolution] [maps] [scatter] [rows] [--quick]` measures a part; with PyTorch as a peer where `$LOCKSTEP_PYTHON` (or `python3`) has it.
+//! `cargo bench -p lockstep-kernels --profile release -- [gemm] [bytes] [convolution] [maps] [scatter] [rows] [windows] [--quick]` measures a part; with PyTorch as a peer where `$LOCKSTEP_PYTHON` (or `python3`) has it.
 #![allow(clippy::unwrap_used, reason = "a failed set-up ends a benchmark")]
 
 mod convolution;
@@ -9,6 +9,7 @@ mod peak;
 mod rows;
 mod scatter;
 mod torch;
+mod windows;
 
 use lockstep_bench::Record;
 
@@ -37,5 +38,8 @@ fn main() {
     }
     if wanted("rows") {
         rows::run(quick, sink);
+    }
+    if wanted("windows") {
+        windows::run(quick, sink);
     }
 }

@@ -33,8 +33,12 @@ pub(crate) enum Way {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Source {
     Operand(usize),
+    /// All ones where an operand is in bounds, zero where the body is left out.
+    Inside(usize),
     /// The fold position, from a list of them.
     Position,
+    /// The coordinate of a dimension of the merged domain, from the same list.
+    Coordinate(usize),
 }
 
 /// One tensor that a fold's body reads, or the fold's positions.
@@ -44,6 +48,8 @@ pub(crate) struct FoldStream {
     pub(crate) kind: Kind,
     /// Elements from one fold position to the next.
     pub(crate) stride: i64,
+    /// It does not lie as the routine reads it, and is copied block by block: see [`crate::lines`].
+    pub(crate) packed: bool,
 }
 
 /// A compiled fold.
@@ -53,7 +59,7 @@ pub(crate) struct FoldKernel {
     pub(crate) leaf: Entry,
     pub(crate) combine: Option<Entry>,
     pub(crate) streams: Vec<FoldStream>,
-    /// All fold positions, if a stream reads them.
+    /// Numbers from 0 on, as far as a stream reads fold positions or coordinates.
     pub(crate) positions: Vec<u32>,
     /// Registers of scratch of both routines.
     pub(crate) slots: usize,
@@ -63,24 +69,22 @@ pub(crate) struct FoldKernel {
     pub(crate) lanes: usize,
 }
 
-/// Longest fold whose positions are kept as a list: 4 MiB.
+/// Most positions or coordinates that are kept as a list: 4 MiB.
 const MOST_POSITIONS: u64 = 1 << 20;
 
-/// The way that a node's fold can take, and the operands of its body.
+/// Outputs in a row from which on copying their operands is worth it.
+const WIDE: u64 = 16;
+
+/// The way that a node's fold can take, and what its body reads.
 pub(crate) fn way(node: &Node, places: &Places) -> Option<(Way, Vec<FoldStream>)> {
     let fold = node.fold.as_ref()?;
     let has = |ops: &[Op]| fold.body.iter().any(|i| matches!(i, Instr::Op { op, .. } if ops.contains(op)));
-    // What is never out of bounds is never skipped.
-    let skips = |(operand, place): (&Operand, &Place)| operand.skip && matches!(place.address, Address::Tested(_));
-    if places.fold.len() > 1
-        || has(&[Op::Coord])
-        || has(&[Op::K, Op::Kf]) && node.fold_length() > MOST_POSITIONS
-        || node.operands.iter().zip(&places.operands).any(skips)
-    {
+    let factors = has(&[Op::Kf]) && places.fold.len() > 1;
+    if factors || has(&[Op::K, Op::Kf]) && node.fold_length() > MOST_POSITIONS {
         return None;
     }
     [Way::Rows, Way::Columns].into_iter().find_map(|way| {
-        let streams = streams(&fold.body, places, way)?;
+        let streams = streams(node, &fold.body, places, way)?;
         let rows = fold.order == Order::Lanes && streams.iter().any(|s| s.stride == 1);
         let rest = !node.fold_length().is_multiple_of(16);
         let widened = streams.iter().any(|s| matches!(s.kind, Kind::Byte | Kind::Half));
@@ -95,8 +99,8 @@ pub(crate) fn way(node: &Node, places: &Places) -> Option<(Way, Vec<FoldStream>)
 /// Whether a fold runs well without a copy that puts its values one after the other: all outputs side by side.
 pub(crate) fn reads_columns(node: &Node) -> bool {
     let places = Places::new(node);
-    let wide = places.domain.last().is_some_and(|&n| n >= 16);
-    wide && way(node, &places).is_some_and(|(way, _)| way == Way::Columns)
+    let wide = places.domain.last().is_some_and(|&n| n >= WIDE);
+    wide && way(node, &places).is_some_and(|(way, streams)| way == Way::Columns && streams.iter().all(|s| !s.packed))
 }
 
 /// Whether a fold's leaf blocks run as machine code.
@@ -111,17 +115,22 @@ fn source(instr: &Instr, places: &Places) -> Option<Source> {
         Instr::Op { op: Op::K, .. } => Some(Source::Position),
         // With one dimension of more than one position, it is the position.
         Instr::Op { op: Op::Kf, a, .. } => places.kf[usize::from(a)].map(|_| Source::Position),
+        Instr::Op { op: Op::Coord, a, .. } => places.coords[usize::from(a)].map(Source::Coordinate),
         _ => None,
     }
 }
 
-/// What the body reads, each once; `None` if an operand lies otherwise than this way wants it.
-fn streams(body: &[Instr], places: &Places, way: Way) -> Option<Vec<FoldStream>> {
-    if way == Way::Rows && places.fold.is_empty() {
+/// What the body reads, each once, and where it is left out; `None` if something lies otherwise than this way wants it.
+fn streams(node: &Node, body: &[Instr], places: &Places, way: Way) -> Option<Vec<FoldStream>> {
+    if way == Way::Rows && places.fold.len() != 1 {
         return None;
     }
+    // What is never out of bounds is never skipped.
+    let skips = |(operand, place): (&Operand, &Place)| operand.skip && matches!(place.address, Address::Tested(_));
+    let tested = (0..).zip(node.operands.iter().zip(&places.operands)).filter(|(_, o)| skips(*o));
+    let tested = tested.map(|(i, _)| Source::Inside(i));
     let mut streams: Vec<FoldStream> = Vec::new();
-    for source in body.iter().filter_map(|i| source(i, places)) {
+    for source in body.iter().filter_map(|i| source(i, places)).chain(tested) {
         if !streams.iter().any(|s| s.source == source) {
             streams.push(stream(source, places, way)?);
         }
@@ -130,11 +139,35 @@ fn streams(body: &[Instr], places: &Places, way: Way) -> Option<Vec<FoldStream>>
 }
 
 fn stream(source: Source, places: &Places, way: Way) -> Option<FoldStream> {
-    let Source::Operand(operand) = source else {
-        return Some(FoldStream { source, kind: if way == Way::Rows { Kind::Word } else { Kind::Same }, stride: 1 });
+    let packed = || {
+        let wide = places.domain.last().is_some_and(|&n| n >= WIDE);
+        (wide && way == Way::Columns).then_some(FoldStream { source, kind: Kind::Word, stride: 0, packed: true })
+    };
+    let operand = match source {
+        Source::Operand(i) | Source::Inside(i) => i,
+        Source::Position => {
+            let kind = if way == Way::Rows { Kind::Word } else { Kind::Same };
+            return Some(FoldStream { source, kind, stride: 1, packed: false });
+        }
+        Source::Coordinate(d) => {
+            let along = way == Way::Columns && d + 1 == places.domain.len();
+            let kind = if along { Kind::Word } else { Kind::Same };
+            return (places.domain[d] <= MOST_POSITIONS).then_some(FoldStream {
+                source,
+                kind,
+                stride: 0,
+                packed: false,
+            });
+        }
     };
     let place = &places.operands[operand];
-    let Address::Linear { domain, fold, .. } = &place.address else { return None };
+    let (domain, fold) = match &place.address {
+        Address::Linear { domain, fold, .. } => (domain, fold),
+        Address::Tested(rows) => return if rows.iter().all(|r| r.gather.is_none()) { packed() } else { None },
+    };
+    if fold.len() > 1 && fold.iter().any(|&c| c != 0) {
+        return packed();
+    }
     // Places do not count an extent of one, so a missing dimension is a step that is never taken.
     let stride = fold.first().copied().unwrap_or(0);
     let side = if way == Way::Rows { stride } else { domain.last().copied().unwrap_or(0) };
@@ -143,9 +176,9 @@ fn stream(source: Source, places: &Places, way: Way) -> Option<FoldStream> {
         (1, DType::Bf16) => Kind::Half,
         (1, _) => Kind::Word,
         (0, DType::F32 | DType::I32 | DType::U32) => Kind::Same,
-        _ => return None,
+        _ => return packed(),
     };
-    Some(FoldStream { source, kind, stride })
+    Some(FoldStream { source, kind, stride, packed: false })
 }
 
 /// Makes the drafts of one fold's routines.
@@ -169,8 +202,13 @@ impl Builder<'_> {
         let result = lower.program(&fold.body, |lower, op, index| match op {
             Op::Acc => Some(Scalar::Bits(acc)),
             Op::Kf if places.kf[index].is_none() => Some(Scalar::Bits(lower.draft.splat(lower.pool, 0))),
-            Op::Load | Op::K | Op::Kf => {
-                let source = if op == Op::Load { Source::Operand(index) } else { Source::Position };
+            Op::Coord if places.coords[index].is_none() => Some(Scalar::Bits(lower.draft.splat(lower.pool, 0))),
+            Op::Load | Op::K | Op::Kf | Op::Coord => {
+                let source = match op {
+                    Op::Load => Source::Operand(index),
+                    Op::Coord => Source::Coordinate(places.coords[index]?),
+                    _ => Source::Position,
+                };
                 let slot = streams.iter().position(|s| s.source == source)?;
                 let element = lower.draft.value(read(slot, lane));
                 let half = streams[slot].kind == Kind::Half;
@@ -281,7 +319,12 @@ impl Builder<'_> {
         let init = self.init()?;
         let mut draft = Draft::default();
         let acc = draft.value(Def::Carried(0));
-        let next = self.apply(&mut draft, acc, 0, &|slot, lane| Def::Stream { slot, lane })?;
+        let mut next = self.apply(&mut draft, acc, 0, &|slot, lane| Def::Stream { slot, lane })?;
+        for (slot, _) in self.streams.iter().enumerate().filter(|(_, s)| matches!(s.source, Source::Inside(_))) {
+            let inside = draft.value(Def::Stream { slot, lane: 0 });
+            let mut lower = Lower { draft: &mut draft, pool: &mut self.pool, target: self.target };
+            next = lower.select(inside, next, acc);
+        }
         let body = Body::new(&draft, &[Item::Carry { val: next, to: 0 }]);
         let mut draft = Draft::default();
         let acc = draft.value(Def::Carried(0));
@@ -325,10 +368,15 @@ impl FoldKernel {
         let combines = node.fold.as_ref().is_some_and(|f| f.order == Order::Lanes) || node.fold_length() > BLOCK;
         let combine =
             if combines { Some(builder().combine_routine().ok_or_else(wrong)?.map_err(failed)?) } else { None };
-        let positions = streams.iter().any(|s| s.source == Source::Position);
+        let listed = |s: &FoldStream| match s.source {
+            Source::Position => node.fold_length(),
+            Source::Coordinate(d) => places.domain[d],
+            _ => 0,
+        };
+        let positions = streams.iter().map(listed).max().unwrap_or(0);
         Ok(Some(Self {
             way,
-            positions: if positions { (0..node.fold_length() as u32).collect() } else { Vec::new() },
+            positions: (0..positions as u32).collect(),
             slots: leaf.slots.max(combine.as_ref().map_or(0, |c| c.slots)),
             leaf: assembly.add(&leaf.bytes, leaf.constants),
             combine: combine.map(|c| assembly.add(&c.bytes, c.constants)),

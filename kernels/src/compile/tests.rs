@@ -3,9 +3,9 @@
 
 use lockstep_ir::{
     DType, Order, Program,
-    build::{NodeBuilder, ProgramBuilder, k, o},
+    build::{NodeBuilder, ProgramBuilder, at, k, o},
     eval,
-    expr::{Expr, acc, f, k as position, load, rhs, select},
+    expr::{Expr, acc, coord, f, k as position, load, rhs, select},
     func::tanh,
 };
 
@@ -80,5 +80,31 @@ fn folds_in_simulated_avx512() {
         let p = p.build().unwrap();
         assert!(runs_compiled(&p.nodes[1]));
         check(&p, u64::from(columns));
+    }
+}
+
+/// Folds on copies of what they read: values one after the other along a `chain`, windows with edges that are padded or left out, outputs'
+/// coordinates.
+#[test]
+fn copied_folds_in_simulated_avx512() {
+    for (outputs, length) in [(16u32, 1u32), (17, 9), (40, 257), (130, 300)] {
+        let mut p = ProgramBuilder::new();
+        let s = p.state(DType::F32, &[outputs]);
+        let x = p.data(DType::F32, &[outputs, length]);
+        let image = p.data(DType::Bf16, &[outputs, 3]);
+        let body = select(&coord(0).lt(&position()), &acc(), &(acc() + load(0)));
+        let node = NodeBuilder::new(DType::F32, &[outputs]).operand(x.at([o(0), k(0)]));
+        let along = p.node(node.fold(&[length], Order::Chain, f(0.5), body).combine(acc() + rhs()).finish(acc()));
+        let padded = image.at([o(0) + k(0) + at(-1), k(1) + at(-1)]);
+        let window = |access, init| {
+            let node = NodeBuilder::new(DType::F32, &[outputs]).operand(access);
+            node.fold(&[3, 3], Order::Lanes, f(init), acc() + load(0)).combine(acc() - rhs()).finish(acc())
+        };
+        p.node(window(padded.clone().fill(0x4000_0000), 0.25)).unwrap();
+        p.node(window(padded.skip(), 0.5)).unwrap();
+        p.set(&s, &along.unwrap());
+        let p = p.build().unwrap();
+        assert!(p.nodes.iter().all(runs_compiled));
+        check(&p, u64::from(length));
     }
 }

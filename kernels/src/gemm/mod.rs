@@ -22,6 +22,7 @@ mod transpose;
 
 pub(crate) use micro::Micro;
 pub(crate) use pattern::Gemm;
+pub(crate) use transpose::floats_across;
 
 use std::{
     ops::Range,

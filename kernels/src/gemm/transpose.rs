@@ -37,6 +37,17 @@ pub(super) fn panel(bytes: &[u8], [starts, next]: [&[usize]; 2], word: Word, wor
     whole
 }
 
+/// Puts `words` words from each of `starts` (elements; a multiple of 4 of them) on beside each other, while those `ahead` are fetched. Gives
+/// how many, a multiple of 8; none where there is no AVX2.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn floats_across(bytes: &[u8], starts: &[usize], ahead: usize, words: usize, out: &mut [u32]) -> usize {
+    if !crate::Isa::Avx2.is_available() {
+        return 0;
+    }
+    let next: Vec<usize> = starts.iter().map(|s| s + ahead).collect();
+    panel(bytes, [starts, &next], Word::Float, words, out)
+}
+
 /// The kinds of [`Word`]: fold positions in it.
 #[cfg(target_arch = "x86_64")]
 const FLOAT: usize = Word::Float.positions();
@@ -111,4 +122,9 @@ fn transposed([a, b, c, d]: [__m256; ROWS]) -> [__m256; ROWS] {
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn panel(_: &[u8], _: [&[usize]; 2], _: Word, _: usize, _: &mut [u32]) -> usize {
     unreachable!("`Micro::new` gives no micro-kernel for this target");
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn floats_across(_: &[u8], _: &[usize], _: usize, _: usize, _: &mut [u32]) -> usize {
+    0
 }

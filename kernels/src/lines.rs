@@ -1,0 +1,252 @@
+//! Copies of what a compiled fold reads and what does not lie as its routine wants it: values that lie one after the other along the fold,
+//! several dimensions of fold positions, padding, and places where the body is left out.
+//!
+//! ```text
+//!  operand, at the fold positions of a leaf block ──► one line per position: the elements of all outputs beside each other
+//! ```
+
+use std::ops::Range;
+
+use crate::{
+    access::{Address, BLOCK, Place, Row, affine},
+    compile::{FoldStream, Source},
+    gemm::floats_across,
+    memory::{Read, with_elements},
+    worker::Worker,
+};
+
+/// The copy of one stream, and what is kept to make the next one.
+#[derive(Default)]
+pub(crate) struct Packed {
+    /// A line of [`pitch`] words for every fold position.
+    pub(crate) words: Vec<u32>,
+    lines: Vec<Line>,
+    /// The fold positions that `index` and `offsets` are for.
+    block: Range<u64>,
+    /// What these fold positions add to the element index.
+    index: Vec<i64>,
+    /// What they add to each tested coordinate, if anything.
+    offsets: Vec<Vec<i64>>,
+    /// Element index of every output, where values lie one after the other along the fold.
+    starts: Vec<usize>,
+}
+
+/// One fold position: which outputs are in bounds, and the element index of output 0, which may be out of them.
+struct Line {
+    first: i64,
+    inside: Range<usize>,
+}
+
+/// Words from one line to the next.
+pub(crate) fn pitch(outputs: usize) -> usize {
+    outputs.next_multiple_of(4)
+}
+
+impl Worker<'_> {
+    /// Copies what the fold positions `block` read of every packed stream, for outputs from the one at `at` on.
+    pub(crate) fn pack(&mut self, streams: &[FoldStream], at: &[u64], outputs: usize, block: Range<u64>) {
+        let mut all = std::mem::take(&mut self.packed);
+        all.resize_with(streams.len(), Packed::default);
+        for (stream, packed) in streams.iter().zip(&mut all).filter(|(s, _)| s.packed) {
+            let (Source::Operand(operand) | Source::Inside(operand)) = stream.source else { continue };
+            let (place, bytes) = (&self.node.places.operands[operand], self.operands[operand]);
+            packed.words.resize(pitch(outputs) * (block.end - block.start) as usize, 0);
+            match &place.address {
+                Address::Linear { base, domain, fold } if fold[..] == [1] => {
+                    let first = base + sum(domain, at) + block.start as i64;
+                    packed.across(place, bytes, first, inner(domain), outputs);
+                }
+                _ => {
+                    let step = packed.find_lines(place, &self.node.places.fold, at, outputs, block.clone());
+                    packed.copy_lines(stream, place, bytes, step, outputs);
+                }
+            }
+        }
+        self.packed = all;
+    }
+}
+
+impl Packed {
+    /// Copies values that lie one after the other along the fold.
+    fn across(&mut self, place: &Place, bytes: &[u8], first: i64, step: i64, outputs: usize) {
+        self.starts.clear();
+        self.starts.extend((0..outputs as i64).map(|j| (first + step * j) as usize));
+        // Lines are filled up with their last output.
+        self.starts.resize(pitch(outputs), self.starts[outputs - 1]);
+        let done = if place.dtype.size() == 4 {
+            floats_across(bytes, &self.starts, BLOCK as usize, self.words.len() / self.starts.len(), &mut self.words)
+        } else {
+            0
+        };
+        with_elements(place.dtype, bytes, Across { starts: &self.starts, done, words: &mut self.words });
+    }
+
+    /// Finds the lines of an operand without gathers; gives the elements from one output to the next.
+    fn find_lines(&mut self, place: &Place, fold: &[u64], at: &[u64], outputs: usize, block: Range<u64>) -> i64 {
+        if self.block != block {
+            self.start_block(place, fold, block);
+        }
+        let (base, step) = match &place.address {
+            Address::Linear { base, domain, .. } => (base + sum(domain, at), inner(domain)),
+            Address::Tested(rows) => rows.iter().fold((0i64, 0i64), |(base, step), row| {
+                let (x, by) = (row.offset.wrapping_add(sum(&row.domain, at)), inner(&row.domain));
+                (base.wrapping_mul(row.extent).wrapping_add(x), step.wrapping_mul(row.extent).wrapping_add(by))
+            }),
+        };
+        self.lines.clear();
+        self.lines.extend(self.index.iter().map(|x| Line { first: base.wrapping_add(*x), inside: 0..outputs }));
+        let Address::Tested(rows) = &place.address else { return step };
+        for (row, offsets) in rows.iter().zip(&self.offsets) {
+            let (base, by) = (row.offset.wrapping_add(sum(&row.domain, at)), inner(&row.domain));
+            // Without offsets, all lines are alike.
+            if offsets.is_empty() && within(base, by, row.extent, outputs) == (0, outputs) {
+                continue;
+            }
+            for (k, line) in self.lines.iter_mut().enumerate() {
+                let x = base.wrapping_add(offsets.get(k).copied().unwrap_or(0));
+                let (from, to) = within(x, by, row.extent, outputs);
+                line.inside.start = line.inside.start.max(from);
+                line.inside.end = line.inside.end.min(to).max(line.inside.start);
+            }
+        }
+        step
+    }
+
+    /// What depends on the fold positions alone.
+    fn start_block(&mut self, place: &Place, fold: &[u64], block: Range<u64>) {
+        let values = (block.end - block.start) as usize;
+        let offsets = |along: &[i64]| {
+            let mut offsets = vec![0; values];
+            affine(fold, along, 0, block.start, &mut offsets);
+            offsets
+        };
+        (self.index, self.offsets) = match &place.address {
+            Address::Linear { fold, .. } => (offsets(fold), Vec::new()),
+            Address::Tested(rows) => {
+                let mut index = vec![0i64; values];
+                for row in rows {
+                    let added = offsets(&row.fold);
+                    index.iter_mut().zip(added).for_each(|(i, x)| *i = i.wrapping_mul(row.extent).wrapping_add(x));
+                }
+                let still = |along: &[i64]| along.iter().all(|&c| c == 0);
+                let tested = |row: &Row| if still(&row.fold) { Vec::new() } else { offsets(&row.fold) };
+                (index, rows.iter().map(tested).collect())
+            }
+        };
+        self.block = block;
+    }
+
+    fn copy_lines(&mut self, stream: &FoldStream, place: &Place, bytes: &[u8], step: i64, outputs: usize) {
+        let (lines, words) = (&self.lines, &mut self.words);
+        if let Source::Inside(_) = stream.source {
+            for (line, words) in lines.iter().zip(words.chunks_exact_mut(pitch(outputs))) {
+                words.fill(0);
+                words[line.inside.clone()].fill(u32::MAX);
+            }
+        } else {
+            with_elements(place.dtype, bytes, Along { lines, step, fill: place.fill, outputs, words });
+        }
+    }
+}
+
+fn inner(coefficients: &[i64]) -> i64 {
+    coefficients.last().copied().unwrap_or(0)
+}
+
+fn sum(coefficients: &[i64], at: &[u64]) -> i64 {
+    coefficients.iter().zip(at).fold(0i64, |sum, (&c, &x)| sum.wrapping_add(c.wrapping_mul(x as i64)))
+}
+
+/// The `j` below `n` for which `x + by · j` is in `0..extent`; from the same to the same where there are none.
+fn within(x: i64, by: i64, extent: i64, n: usize) -> (usize, usize) {
+    let inside = |x: i64| (0..extent).contains(&x);
+    if by == 0 {
+        return if inside(x) { (0, n) } else { (n, n) };
+    }
+    if inside(x) && by.checked_mul(n as i64 - 1).and_then(|d| x.checked_add(d)).is_some_and(inside) {
+        return (0, n);
+    }
+    let (x, extent) = (i128::from(x), i128::from(extent));
+    let (low, high) = match by {
+        // From the first that is not below 0 to the first that is above.
+        1.. => (-x, extent - x),
+        // Downwards: from the first that is not above to the first that is below 0.
+        _ => (x - extent + 1, x + 1),
+    };
+    let by = i128::from(by).abs();
+    let reached = |distance: i128| ((distance + by - 1).div_euclid(by)).clamp(0, n as i128) as usize;
+    (reached(low), reached(high))
+}
+
+/// Copies lines of elements.
+struct Along<'a> {
+    lines: &'a [Line],
+    /// Elements from one output to the next.
+    step: i64,
+    fill: u32,
+    outputs: usize,
+    words: &'a mut [u32],
+}
+
+impl Read for Along<'_> {
+    fn run<const N: usize>(self, items: &[[u8; N]], widen: impl Fn([u8; N]) -> u32) {
+        for (line, words) in self.lines.iter().zip(self.words.chunks_exact_mut(pitch(self.outputs))) {
+            let at = |j: usize| line.first.wrapping_add(self.step.wrapping_mul(j as i64)) as usize;
+            let Range { start, end } = line.inside;
+            words[..start].fill(self.fill);
+            words[end..].fill(self.fill);
+            let inside = &mut words[start..end];
+            if self.step == 1 && start < end {
+                inside.iter_mut().zip(&items[at(start)..=at(end - 1)]).for_each(|(word, &x)| *word = widen(x));
+            } else {
+                (start..).zip(inside).for_each(|(j, word)| *word = widen(items[at(j)]));
+            }
+        }
+    }
+}
+
+/// Copies elements that lie one after the other along the fold, from the fold position `done` on.
+struct Across<'a> {
+    starts: &'a [usize],
+    done: usize,
+    words: &'a mut [u32],
+}
+
+/// Fold positions that are copied of each output before those of the next one: no more than a line of the cache.
+const TOGETHER: usize = 16;
+
+impl Read for Across<'_> {
+    fn run<const N: usize>(self, items: &[[u8; N]], widen: impl Fn([u8; N]) -> u32) {
+        let pitch = self.starts.len();
+        let rest = &mut self.words[self.done * pitch..];
+        for (tile, words) in rest.chunks_mut(TOGETHER * pitch).enumerate() {
+            let from = self.done + tile * TOGETHER;
+            for (j, start) in self.starts.iter().enumerate() {
+                let column = words[j..].iter_mut().step_by(pitch);
+                column.zip(&items[start + from..]).for_each(|(word, &x)| *word = widen(x));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_within_is_what_is_counted() {
+        for x in -9..9 {
+            for by in -4..=4 {
+                for extent in 1..7 {
+                    for n in 0..12 {
+                        let (from, to) = within(x, by, extent, n);
+                        let counted: Vec<usize> =
+                            (0..n).filter(|&j| (0..extent).contains(&(x + by * j as i64))).collect();
+                        assert_eq!((from..to).collect::<Vec<_>>(), counted, "{x} + {by} · j in 0..{extent}, j < {n}");
+                    }
+                }
+            }
+        }
+        assert_eq!(within(i64::MIN, i64::MAX, i64::MAX, 5), (2, 3));
+    }
+}
