@@ -361,11 +361,12 @@ impl Chain {
             receipts: &done.receipts,
             blobs: &done.blobs,
         };
-        batch.put_block(&block, self.config.history_blocks)?;
+        batch.put_block(&block, self.config.keep())?;
+        let entries = batch.changed_entries();
         batch.commit()?;
         Metrics::spend(&self.metrics.root_ns, rooted);
         Metrics::spend(&self.metrics.flush_ns, start.elapsed().saturating_sub(rooted));
-        self.metrics.count_block(done.transactions.len(), done.gas_used);
+        self.metrics.count_block(done.transactions.len(), done.gas_used, entries);
         Ok(header)
     }
 }
@@ -399,10 +400,7 @@ fn begin(config: &NodeConfig, store: &Store) -> Result<(), StoreError> {
     batch.put_chain_id(config.chain_id)?;
     let state_root = batch.apply_state(&genesis_state(config))?;
     let header = Sealed::new(genesis_header(config, state_root, config.genesis_time_s.unwrap_or_else(now_s)));
-    batch.put_block(
-        &NewBlock { header: &header, transactions: &[], receipts: &[], blobs: &[] },
-        config.history_blocks,
-    )?;
+    batch.put_block(&NewBlock { header: &header, transactions: &[], receipts: &[], blobs: &[] }, config.keep())?;
     batch.commit()
 }
 

@@ -13,7 +13,7 @@ use alloy::{
 
 use serde::Deserialize;
 
-use crate::{dev, error::NodeError, exec::env::FEE_RECIPIENT};
+use crate::{dev, error::NodeError, exec::env::FEE_RECIPIENT, store::Keep};
 
 /// Everything a node needs to know before its first block.
 ///
@@ -49,8 +49,10 @@ pub struct NodeConfig {
     /// On an Ethereum chain, how many blocks behind the newest the `finalized` one is; `safe` is half as many behind.
     /// On a rollup L1 says what is safe and finalized; without one, everything is.
     pub finality_blocks: u64,
-    /// Blocks whose state can still be read by number, beside the head.
+    /// Blocks whose state can still be read and proven by number, beside the head.
     pub history_blocks: u64,
+    /// Whether the state of every block from here on can be read by number, for good.
+    pub archive: bool,
     /// Memory for pages of the database, in bytes. With less than the state takes, blocks wait for the disk.
     pub page_cache_bytes: usize,
     /// Offers `evm_increaseTime` and `evm_mine` over RPC. Never set it on a chain that others use.
@@ -217,6 +219,7 @@ impl Default for NodeConfig {
             initial_base_fee_wei: 1_000_000_000,
             finality_blocks: 64,
             history_blocks: 128,
+            archive: false,
             page_cache_bytes: 1 << 30,
             dev_methods: false,
             allowed_hosts: Vec::new(),
@@ -240,6 +243,11 @@ impl NodeConfig {
         let genesis =
             dev::dev_accounts()?.iter().map(|key| GenesisAccount::funded(key.address(), balance_wei)).collect();
         Ok(Self { genesis, dev_methods: true, ..Self::default() })
+    }
+
+    /// What a block leaves behind of the past.
+    pub(crate) fn keep(&self) -> Keep {
+        Keep { undo_blocks: self.history_blocks, archive: self.archive }
     }
 
     /// Checks what can be wrong before anything is opened.

@@ -14,6 +14,8 @@ pub struct Timings {
     pub transactions: u64,
     /// Gas they used.
     pub gas: u64,
+    /// Accounts, slots and trie nodes that they set or removed.
+    pub entries: u64,
     /// Recovering signatures, summed over all cores.
     pub recover: Duration,
     /// Running transactions.
@@ -35,6 +37,7 @@ pub(crate) struct Metrics {
     pub(crate) blocks: AtomicU64,
     pub(crate) transactions: AtomicU64,
     pub(crate) gas: AtomicU64,
+    pub(crate) entries: AtomicU64,
     pub(crate) recover_ns: AtomicU64,
     pub(crate) execute_ns: AtomicU64,
     pub(crate) root_ns: AtomicU64,
@@ -50,6 +53,7 @@ impl Default for Metrics {
             blocks: AtomicU64::new(0),
             transactions: AtomicU64::new(0),
             gas: AtomicU64::new(0),
+            entries: AtomicU64::new(0),
             recover_ns: AtomicU64::new(0),
             execute_ns: AtomicU64::new(0),
             root_ns: AtomicU64::new(0),
@@ -70,10 +74,11 @@ impl Metrics {
     }
 
     /// Counts a block.
-    pub(crate) fn count_block(&self, transactions: usize, gas: u64) {
+    pub(crate) fn count_block(&self, transactions: usize, gas: u64, entries: usize) {
         self.blocks.fetch_add(1, Relaxed);
         self.transactions.fetch_add(transactions as u64, Relaxed);
         self.gas.fetch_add(gas, Relaxed);
+        self.entries.fetch_add(entries as u64, Relaxed);
         self.last_block_ms.store(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 
@@ -84,6 +89,7 @@ impl Metrics {
             blocks: self.blocks.load(Relaxed),
             transactions: self.transactions.load(Relaxed),
             gas: self.gas.load(Relaxed),
+            entries: self.entries.load(Relaxed),
             recover: duration(&self.recover_ns),
             execute: duration(&self.execute_ns),
             root: duration(&self.root_ns),

@@ -81,6 +81,8 @@ fn render(chain: &Chain) -> String {
     put("blocks_total", "counter", "Blocks built since the start.", &[("", timings.blocks as f64)]);
     put("transactions_total", "counter", "Transactions in them.", &[("", timings.transactions as f64)]);
     put("gas_total", "counter", "Gas they used.", &[("", timings.gas as f64)]);
+    let entries = timings.entries as f64;
+    put("state_entries_total", "counter", "Accounts, slots and trie nodes they set or removed.", &[("", entries)]);
     put(
         "block_seconds_total",
         "counter",

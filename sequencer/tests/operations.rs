@@ -183,3 +183,40 @@ async fn metrics_and_readiness_are_served() {
     tokio::time::timeout(Duration::from_secs(10), node.shutdown()).await.unwrap().unwrap();
     assert!(reqwest::get(format!("http://{address}/health")).await.is_err());
 }
+
+/// The state of any block, however far back, is read as it was, also after a restart; proofs reach as far as blocks can be taken
+/// back.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_reads_every_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = || NodeConfig { archive: true, history_blocks: 3, data_dir: Some(dir.path().into()), ..fast() };
+    let node = Node::start(archive()).await.unwrap();
+    let provider = wallet(&node, 0);
+    let probe = deploy(&provider).await;
+    let mut set = Vec::new();
+    for value in 1..6u64 {
+        let receipt = probe.set(U256::from(7), U256::from(value)).send().await.unwrap().get_receipt().await.unwrap();
+        set.push((receipt.block_number.unwrap(), value));
+    }
+    while node.head().number < set[4].0 + 5 {
+        node.mine().await.unwrap();
+    }
+    let me = dev_accounts().unwrap()[0].address();
+    let contract = *probe.address();
+    node.shutdown().await.unwrap();
+    let node = Node::start(archive()).await.unwrap();
+    let provider = wallet(&node, 0);
+    let probe = Probe::new(contract, provider.clone());
+    for (block, value) in set {
+        for (at, wanted) in [(block - 1, value - 1), (block, value)] {
+            let found = probe.values(U256::from(7)).block(BlockId::number(at)).call().await.unwrap();
+            assert_eq!(found, U256::from(wanted), "at block {at}");
+        }
+        let sent = provider.get_transaction_count(me).block_id(BlockId::number(block)).await.unwrap();
+        assert_eq!(sent, 1 + value);
+        let refused = provider.get_proof(contract, vec![]).block_id(BlockId::number(block)).await.unwrap_err();
+        assert!(refused.to_string().contains("is not kept"), "{refused}");
+    }
+    assert!(provider.get_code_at(contract).block_id(BlockId::number(0)).await.unwrap().is_empty());
+    node.shutdown().await.unwrap();
+}

@@ -1,6 +1,6 @@
 //! L1 reorganised, by up to twenty blocks, in the middle of everything that the rollup does with it.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Mutex, time::Duration};
 
 use alloy::{
     consensus::Transaction as _,
@@ -54,6 +54,9 @@ const PHASES: [Phase; 8] = [
     Phase::Restart,
 ];
 
+/// Blocks of L1 after which one is final.
+const FINAL_BLOCKS: u64 = 64;
+
 /// Development accounts, each for one purpose.
 const NOISY: usize = 1;
 const WITHDRAWING: usize = 2;
@@ -71,16 +74,21 @@ struct World {
     l1: DevL1,
     l2: RollupNode,
     record: DevnetRecord,
+    /// The batches in blocks of L1 that are final, and the first block after these.
+    settled: Mutex<(HashSet<B256>, u64)>,
 }
 
 impl World {
     async fn begin() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config();
-        config.l1.node.finality_blocks = 64;
+        config.l1.node.finality_blocks = FINAL_BLOCKS;
+        // Blocks come faster here than L1 takes proposals, one in a block.
+        config.submission_interval = 20;
         let (l1, record) = begin_with(dir.path(), config).await;
         let l2 = start(dir.path(), &record, &l1.node.http_url(), &l1, Some(batcher())).await;
-        let world = Self { dir, l1, l2, record };
+        let settled = Mutex::new((HashSet::new(), record.l1.anchor_number));
+        let world = Self { dir, l1, l2, record, settled };
         // What is withdrawn must have come in.
         let portal = Portal::new(world.record.l1.portal, wallet(&world.l1_url(), 0));
         let deposit =
@@ -183,11 +191,11 @@ impl World {
                 self.reorganise(depth + 1).await;
             }
             Phase::Restart => {
-                let Self { dir, l1, l2, record } = self;
+                let Self { dir, l1, l2, record, settled } = self;
                 l2.shutdown().await.unwrap();
                 l1.node.unwind(l1.node.head().number - depth).await.unwrap();
                 let l2 = start(dir.path(), &record, &l1.node.http_url(), &l1, Some(batcher())).await;
-                self = Self { dir, l1, l2, record };
+                self = Self { dir, l1, l2, record, settled };
                 self.build(depth + 1).await;
             }
         }
@@ -351,11 +359,15 @@ impl World {
     /// The batches on L1, each of which is there once.
     async fn batches(&self) -> u64 {
         let provider = ProviderBuilder::new().connect_http(self.l1_url().parse().unwrap());
-        let mut batches = HashSet::<Bytes>::new();
-        for number in self.record.l1.anchor_number..=self.l1.node.head().number {
+        let (mut batches, first) = self.settled.lock().unwrap().clone();
+        let newest = self.l1.node.head().number;
+        for number in first..=newest {
             let block = provider.get_block_by_number(BlockNumberOrTag::Number(number)).full().await.unwrap().unwrap();
             for tx in block.transactions.txns().filter(|tx| tx.inner.signer() == address(BATCHER)) {
-                assert!(batches.insert(tx.input().clone()), "L1 block {number} holds a batch again");
+                assert!(batches.insert(keccak256(tx.input())), "L1 block {number} holds a batch again");
+            }
+            if number + FINAL_BLOCKS < newest {
+                *self.settled.lock().unwrap() = (batches.clone(), number + 1);
             }
         }
         batches.len() as u64

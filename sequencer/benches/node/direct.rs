@@ -47,6 +47,7 @@ pub(crate) async fn measure(accounts: u32, count: u32) -> (Timings, u64) {
         blocks: all.blocks - warm.blocks,
         transactions: all.transactions - warm.transactions,
         gas: all.gas - warm.gas,
+        entries: all.entries - warm.entries,
         recover: all.recover - warm.recover,
         execute: all.execute - warm.execute,
         root: all.root - warm.root,
@@ -55,8 +56,9 @@ pub(crate) async fn measure(accounts: u32, count: u32) -> (Timings, u64) {
     (spent, disk)
 }
 
-/// Prints the records of one size of state, of which `disk` bytes are left; `first` remembers the smallest.
-pub(crate) fn print(accounts: u32, spent: &Timings, disk: u64, first: &mut Option<(u32, f64)>) {
+/// Prints the records of one size of state, of which `disk` bytes are left; `first` remembers the smallest with
+/// its microseconds and changed entries of a transfer. What a transfer costs cannot grow less than the tries make it change more.
+pub(crate) fn print(accounts: u32, spent: &Timings, disk: u64, first: &mut Option<(u32, f64, f64)>) {
     let each_us = |time: std::time::Duration| time.as_secs_f64() * 1e6 / spent.transactions as f64;
     let total_us = each_us(spent.execute + spent.root + spent.flush);
     let record = |what: &str, unit, ours| Record::new("node", format!("{what}, {accounts} accounts"), unit, ours);
@@ -67,9 +69,14 @@ pub(crate) fn print(accounts: u32, spent: &Timings, disk: u64, first: &mut Optio
     {
         print(record(what, "us per transfer", each_us(time)));
     }
+    let entries = spent.entries as f64 / spent.transactions as f64;
+    print(record("accounts, slots and trie nodes changed", "per transfer", entries));
     print(record("on disk", "MB", disk as f64 / 1e6));
     match first {
-        None => *first = Some((accounts, total_us)),
-        Some((smallest, us)) => print(record(&format!("cost over that at {smallest}"), "times", total_us / *us)),
+        None => *first = Some((accounts, total_us, entries)),
+        Some((smallest, us, few)) => {
+            let growth = record(&format!("cost over that at {smallest}"), "times", total_us / *us);
+            print(growth.of_limit(entries / *few));
+        }
     }
 }

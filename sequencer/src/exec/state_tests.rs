@@ -13,7 +13,7 @@ use super::{attributes::all_forced, block::execute, env::BlockRules};
 use crate::{
     config::ChainKind,
     pool::Best,
-    store::{AccountChange, NewBlock, StateChanges, Store},
+    store::{AccountChange, Keep, NewBlock, StateChanges, Store},
 };
 
 /// A file's tests by name.
@@ -140,7 +140,9 @@ fn run(name: &str, test: &Test, tally: &mut Tally) {
     // The hash of block n is that of the digits of n.
     for number in rules.number.saturating_sub(4)..rules.number.max(1) {
         let header = Sealed::new_unchecked(Header { number, ..Header::default() }, keccak256(number.to_string()));
-        batch.put_block(&NewBlock { header: &header, transactions: &[], receipts: &[], blobs: &[] }, 10).unwrap();
+        batch
+            .put_block(&NewBlock { header: &header, transactions: &[], receipts: &[], blobs: &[] }, Keep::undo(10))
+            .unwrap();
     }
     batch.commit().unwrap();
     for (index, post) in posts.iter().enumerate() {

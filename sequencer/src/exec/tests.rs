@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::ChainKind,
     pool::PooledTx,
-    store::{AccountChange, NewBlock, Snapshot, StateChanges, Store},
+    store::{AccountChange, Keep, NewBlock, Snapshot, StateChanges, Store},
 };
 
 const RICH: Address = Address::repeat_byte(0xaa);
@@ -57,7 +57,9 @@ fn state(dir: &std::path::Path) -> Snapshot {
     let mut batch = store.begin().unwrap();
     batch.apply_state(&changes).unwrap();
     let header = Sealed::new(Header::default());
-    batch.put_block(&NewBlock { header: &header, transactions: &[], receipts: &[], blobs: &[] }, 10).unwrap();
+    batch
+        .put_block(&NewBlock { header: &header, transactions: &[], receipts: &[], blobs: &[] }, Keep::undo(10))
+        .unwrap();
     batch.commit().unwrap();
     store.snapshot().unwrap()
 }

@@ -36,7 +36,7 @@ pub(crate) struct Proposer {
     l1: RootProvider,
     oracle: Address,
     sender: Sender,
-    /// The L2 block that is next, and the L1 block by which it was seen to be safe.
+    /// An L2 block, and the L1 block by which it and all before it were seen to be safe.
     seen: Option<(u64, BlockId)>,
 }
 
@@ -55,7 +55,7 @@ impl Proposer {
         if next > status.safe.number {
             return Ok(false);
         }
-        let Some(by) = self.safe_by(next, status.l1_current.id).await? else { return Ok(false) };
+        let Some(by) = self.safe_by(next, status).await? else { return Ok(false) };
         let Some(proof) = output(&self.chain.head(), next)? else { return Ok(false) };
         let call = L2OutputOracle::proposeL2OutputCall {
             outputRoot: proof.root(),
@@ -90,11 +90,11 @@ impl Proposer {
     }
 
     /// The L1 block by which `next` was seen to be safe, once a contract can tell its hash: that needs a later block, and not too
-    /// many. `current` is the one that is read now.
-    async fn safe_by(&mut self, next: u64, current: BlockId) -> Result<Option<BlockId>, L1Error> {
+    /// many. It serves all blocks that were safe by then, so that whoever is behind proposes them one after the other.
+    async fn safe_by(&mut self, next: u64, status: &SyncStatus) -> Result<Option<BlockId>, L1Error> {
         let newest = self.l1.get_block_number().await.map_err(L1Error::rpc)?;
-        if let Some((block, by)) = self.seen
-            && block == next
+        if let Some((safe, by)) = self.seen
+            && next <= safe
             && newest.saturating_sub(by.number) < HASHES
         {
             let now = self.l1.get_block_by_number(by.number.into()).await.map_err(L1Error::rpc)?;
@@ -102,7 +102,7 @@ impl Proposer {
                 return Ok((newest > by.number).then_some(by));
             }
         }
-        self.seen = Some((next, current));
+        self.seen = Some((status.safe.number, status.l1_current.id));
         Ok(None)
     }
 }

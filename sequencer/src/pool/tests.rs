@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     config::ChainKind,
     exec::block::Source,
-    store::{AccountChange, NewBlock, Snapshot, StateChanges, Store},
+    store::{AccountChange, Keep, NewBlock, Snapshot, StateChanges, Store},
 };
 
 const CHAIN: u64 = 901;
@@ -50,7 +50,9 @@ impl Bench {
         let mut batch = self.store.begin().unwrap();
         batch.apply_state(&StateChanges { accounts: accounts.collect(), code: Vec::new() }).unwrap();
         let header = alloy::consensus::Sealed::new(alloy::consensus::Header { number: block, ..Default::default() });
-        batch.put_block(&NewBlock { header: &header, transactions: &[], receipts: &[], blobs: &[] }, 10).unwrap();
+        batch
+            .put_block(&NewBlock { header: &header, transactions: &[], receipts: &[], blobs: &[] }, Keep::undo(10))
+            .unwrap();
         batch.commit().unwrap();
     }
 

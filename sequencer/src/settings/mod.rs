@@ -28,6 +28,7 @@ struct File {
     block_time_ms: Option<u64>,
     mine_empty: Option<bool>,
     history_blocks: Option<u64>,
+    archive: Option<bool>,
     page_cache_bytes: Option<usize>,
     dev_methods: Option<bool>,
     #[serde(default)]
@@ -75,6 +76,7 @@ impl NodeConfig {
         set(&mut config.block_time_ms, file.block_time_ms);
         set(&mut config.mine_empty, file.mine_empty);
         set(&mut config.history_blocks, file.history_blocks);
+        set(&mut config.archive, file.archive);
         set(&mut config.page_cache_bytes, file.page_cache_bytes);
         set(&mut config.dev_methods, file.dev_methods);
         (config.pool, config.rpc) = (file.pool, file.rpc);

@@ -14,6 +14,7 @@ use alloy_trie::{EMPTY_ROOT_HASH, TrieAccount};
 use redb::{Durability, WriteTransaction};
 
 use super::{
+    archive::Keep,
     decode,
     log::Log,
     recent::{Current, View, Working},
@@ -193,10 +194,10 @@ impl Batch {
         update(nodes, leaves, self.kept.storage.entry(address).or_default())
     }
 
-    /// Writes a block as the new head, and forgets how to undo blocks that are `history` or more behind it.
-    pub(crate) fn put_block(&mut self, block: &NewBlock<'_>, history: u64) -> Result<(), StoreError> {
+    /// Writes a block as the new head, and forgets how to undo blocks that are further behind it than `keep` says.
+    pub(crate) fn put_block(&mut self, block: &NewBlock<'_>, keep: Keep) -> Result<(), StoreError> {
         if let Some(out) = &mut self.record {
-            record::block(out, block, history);
+            record::block(out, block, keep);
         }
         let number = block.header.number;
         let hash = block.header.hash();
@@ -218,10 +219,19 @@ impl Batch {
         let mut undo = self.write.open_table(tables::UNDO)?;
         undo.insert(number, alloy_rlp::encode(&self.undo).as_slice())?;
         // The window only shrinks by configuration, so this usually removes one record.
-        if let Some(last) = number.checked_sub(history) {
+        if let Some(last) = number.checked_sub(keep.undo_blocks) {
             undo.retain_in(..=last, |_, _| false)?;
         }
+        drop(undo);
+        if keep.archive {
+            self.archive(number, &self.undo)?;
+        }
         self.put_number(tables::META_HEAD, number)
+    }
+
+    /// Accounts, slots and trie nodes that it sets or removes.
+    pub(crate) fn changed_entries(&self) -> usize {
+        self.state.changed()
     }
 
     fn put_blobs(&self, number: u64, blobs: &[Blob]) -> Result<(), StoreError> {

@@ -7,9 +7,11 @@
 //!                                  once either is full: database, the changes of many blocks at once <--+
 //!
 //!   Snapshot (accounts, slots, code, blocks, receipts as of one head) = database, and what is recent over it
-//!      \-- Snapshot::state_at(block): the same, seen through the undo records of younger blocks
+//!      \-- Snapshot::state_at(block): the same, seen through the undo records of younger blocks,
+//!                                      or through an archive's index of them
 //! ```
 
+mod archive;
 mod batch;
 mod log;
 mod open;
@@ -21,6 +23,7 @@ mod tables;
 mod tries;
 mod unwind;
 
+pub(crate) use archive::Keep;
 pub(crate) use batch::{AccountChange, NewBlock, StateChanges};
 pub(crate) use open::Store;
 pub(crate) use snapshot::{Snapshot, State};
@@ -44,4 +47,4 @@ fn decode_all<T: alloy_rlp::Decodable>(what: &str, mut bytes: &[u8]) -> Result<V
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -105,11 +105,7 @@ impl Drop for Store {
 }
 
 fn number(database: &Database, key: &str) -> Result<Option<u64>, StoreError> {
-    let meta = database.begin_read()?.open_table(META)?;
-    let Some(value) = meta.get(key)? else { return Ok(None) };
-    let bytes = value.value().try_into();
-    let bytes = bytes.map_err(|_| StoreError::Corrupt(format!("meta value {key} is malformed")))?;
-    Ok(Some(u64::from_be_bytes(bytes)))
+    tables::number(&database.begin_read()?.open_table(META)?, key)
 }
 
 fn check_layout(database: &Database, dir: &Path) -> Result<(), NodeError> {
@@ -144,6 +140,7 @@ fn create_tables(database: &Database) -> Result<(), StoreError> {
     write.open_table(tables::LOCATIONS)?;
     write.open_table(tables::UNDO)?;
     write.open_table(tables::BLOBS)?;
+    write.open_table(tables::HISTORY)?;
     write.open_table(META)?.insert(META_LAYOUT, [LAYOUT].as_slice())?;
     Ok(write.commit()?)
 }

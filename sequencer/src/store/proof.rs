@@ -4,7 +4,7 @@ use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_trie::{EMPTY_ROOT_HASH, TrieAccount};
 
 use super::{
-    snapshot::State,
+    snapshot::{Overwritten, State},
     tables::{ACCOUNT_NODES, storage_nodes},
     tries::ViewNodes,
 };
@@ -29,20 +29,27 @@ impl State<'_> {
     pub(crate) fn prove(&self, address: Address, slots: &[B256]) -> Result<AccountProof, StoreError> {
         let account = self.account(address)?.unwrap_or_default();
         let mut accounts = Overlay::new(ViewNodes { state: &self.snapshot.view, prefix: &ACCOUNT_NODES });
-        let before = self.past.iter().flat_map(|past| &past.accounts);
+        let past = self.overwritten()?;
+        let before = past.accounts.iter();
         rewind(&mut accounts, before.map(|(address, before)| (keccak256(address), before.to_vec())))?;
         let nodes = accounts.prove(&nibbles(&keccak256(address)))?;
-        let slots = self.prove_slots(address, account.storage_root, slots)?;
+        let slots = self.prove_slots(address, account.storage_root, slots, &past)?;
         Ok(AccountProof { account, nodes, slots })
     }
 
-    fn prove_slots(&self, address: Address, root: B256, slots: &[B256]) -> Result<Vec<(U256, Vec<Bytes>)>, StoreError> {
+    fn prove_slots(
+        &self,
+        address: Address,
+        root: B256,
+        slots: &[B256],
+        past: &Overwritten,
+    ) -> Result<Vec<(U256, Vec<Bytes>)>, StoreError> {
         if slots.is_empty() || root == EMPTY_ROOT_HASH {
             return Ok(vec![(U256::ZERO, Vec::new()); slots.len()]);
         }
         let prefix = storage_nodes(&address);
         let mut storage = Overlay::new(ViewNodes { state: &self.snapshot.view, prefix: &prefix });
-        let before = self.past.iter().flat_map(|past| &past.slots).filter(|((of, _), _)| *of == address);
+        let before = past.slots.iter().filter(|((of, _), _)| *of == address);
         let encode = |value: &U256| if value.is_zero() { Vec::new() } else { alloy_rlp::encode(value) };
         let rewound = rewind(
             &mut storage,

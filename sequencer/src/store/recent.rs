@@ -199,6 +199,11 @@ impl Working {
         Ok(found)
     }
 
+    /// How many keys were changed.
+    pub(super) fn changed(&self) -> usize {
+        self.changes.len()
+    }
+
     /// What was changed.
     pub(super) fn into_changes(self) -> Changes {
         self.changes

@@ -6,7 +6,10 @@ use alloy::{
 };
 use alloy_rlp::{Decodable, Encodable, RlpDecodable, RlpEncodable, encode_list};
 
-use super::batch::{AccountChange, Batch, NewBlock, StateChanges};
+use super::{
+    archive::Keep,
+    batch::{AccountChange, Batch, NewBlock, StateChanges},
+};
 use crate::{error::StoreError, pool::Blob, store::StoredReceipt};
 
 const STATE: u8 = 0;
@@ -56,13 +59,13 @@ pub(super) fn state(out: &mut Vec<u8>, changes: &StateChanges) {
 }
 
 /// Notes a call of [`Batch::put_block`].
-pub(super) fn block(out: &mut Vec<u8>, block: &NewBlock<'_>, history: u64) {
+pub(super) fn block(out: &mut Vec<u8>, block: &NewBlock<'_>, keep: Keep) {
     out.push(BLOCK);
     block.header.inner().encode(out);
     encode_list::<_, Bytes>(block.transactions, out);
     encode_list(block.receipts, out);
     encode_list(block.blobs, out);
-    history.encode(out);
+    keep.encode(out);
 }
 
 /// Notes a call of [`Batch::put_labels`].

@@ -11,6 +11,7 @@ use redb::{ReadOnlyTable, ReadTransaction};
 use revm::{DatabaseRef, bytecode::Bytecode, state::AccountInfo};
 
 use super::{
+    archive::Archive,
     decode, decode_all,
     recent::View,
     tables::{self, StoredReceipt, Undo, account_key, slot_key},
@@ -32,18 +33,28 @@ pub(crate) struct Snapshot {
     locations: ReadOnlyTable<&'static [u8; 32], (u64, u32)>,
     undo: ReadOnlyTable<u64, &'static [u8]>,
     blobs: ReadOnlyTable<(u64, u32), &'static [u8]>,
+    archive: Archive,
 }
 
 /// State as of a block: a snapshot's, seen through what younger blocks overwrote.
 #[derive(Clone)]
 pub(crate) struct State<'a> {
     pub(super) snapshot: &'a Snapshot,
-    pub(super) past: Option<Arc<Past>>,
+    past: Option<Past>,
+}
+
+/// How a state that is not the newest is read.
+#[derive(Clone)]
+enum Past {
+    /// In the archive: the state of `block`, seen from `head`.
+    Archived { block: u64, head: u64 },
+    /// What later blocks overwrote, gathered.
+    Gathered(Arc<Overwritten>),
 }
 
 /// What later blocks overwrote.
 #[derive(Default)]
-pub(super) struct Past {
+pub(super) struct Overwritten {
     /// Accounts as stored, empty where there was none.
     pub(super) accounts: HashMap<Address, Bytes>,
     /// Slots, zero where there was none.
@@ -63,6 +74,7 @@ impl Snapshot {
             locations: read.open_table(tables::LOCATIONS)?,
             undo: read.open_table(tables::UNDO)?,
             blobs: read.open_table(tables::BLOBS)?,
+            archive: Archive::new(read)?,
         })
     }
 
@@ -76,7 +88,16 @@ impl Snapshot {
         if block >= head {
             return Ok(self.state());
         }
-        let mut past = Past::default();
+        let past = match self.archive.has(block, head) {
+            true => Past::Archived { block, head },
+            false => Past::Gathered(Arc::new(self.overwritten(block, head)?)),
+        };
+        Ok(State { snapshot: self, past: Some(past) })
+    }
+
+    /// Gathers what the blocks after `block` overwrote, up to `head`, the newest.
+    fn overwritten(&self, block: u64, head: u64) -> Result<Overwritten, StoreError> {
+        let mut past = Overwritten::default();
         for number in block + 1..=head {
             let Some(record) = self.undo.get(number)? else {
                 return Err(StoreError::Pruned { block, oldest: self.oldest_state(head)? });
@@ -92,7 +113,7 @@ impl Snapshot {
                 return Err(StoreError::Pruned { block, oldest: head - (number - block) + 1 });
             }
         }
-        Ok(State { snapshot: self, past: Some(Arc::new(past)) })
+        Ok(past)
     }
 
     fn oldest_state(&self, head: u64) -> Result<u64, StoreError> {
@@ -195,18 +216,44 @@ fn in_block(number: u64) -> RangeInclusive<(u64, u32)> {
 impl State<'_> {
     /// An account, `None` if it does not exist.
     pub(crate) fn account(&self, address: Address) -> Result<Option<TrieAccount>, StoreError> {
-        if let Some(before) = self.past.as_ref().and_then(|past| past.accounts.get(&address)) {
-            return if before.is_empty() { Ok(None) } else { decode("account", before).map(Some) };
+        let key = account_key(&address);
+        let stored = |rlp: &[u8]| if rlp.is_empty() { Ok(None) } else { decode("account", rlp).map(Some) };
+        let before = match &self.past {
+            None => None,
+            Some(Past::Archived { block, .. }) => self.snapshot.archive.value(&key, *block, stored)?,
+            Some(Past::Gathered(past)) => past.accounts.get(&address).map(|before| stored(before)).transpose()?,
+        };
+        match before {
+            Some(before) => Ok(before),
+            None => self.snapshot.view.read(&key, |rlp| decode("account", rlp)),
         }
-        self.snapshot.view.read(&account_key(&address), |rlp| decode("account", rlp))
     }
 
     /// A storage slot's value.
     pub(crate) fn slot(&self, address: Address, slot: U256) -> Result<U256, StoreError> {
-        if let Some(before) = self.past.as_ref().and_then(|past| past.slots.get(&(address, slot))) {
-            return Ok(*before);
+        let key = slot_key(&address, &slot);
+        let stored = |bytes: &[u8]| if bytes.is_empty() { Ok(U256::ZERO) } else { slot_value(bytes) };
+        let before = match &self.past {
+            None => None,
+            Some(Past::Archived { block, .. }) => self.snapshot.archive.value(&key, *block, stored)?,
+            Some(Past::Gathered(past)) => past.slots.get(&(address, slot)).copied(),
+        };
+        match before {
+            Some(before) => Ok(before),
+            None => Ok(self.snapshot.view.read(&key, slot_value)?.unwrap_or_default()),
         }
-        Ok(self.snapshot.view.read(&slot_key(&address, &slot), slot_value)?.unwrap_or_default())
+    }
+
+    /// What later blocks overwrote; nothing for the newest state.
+    ///
+    /// # Errors
+    /// [`StoreError::Pruned`] if it is not kept block by block, though an archive may answer for single accounts and slots.
+    pub(super) fn overwritten(&self) -> Result<Arc<Overwritten>, StoreError> {
+        match &self.past {
+            None => Ok(Arc::default()),
+            Some(Past::Archived { block, head }) => Ok(Arc::new(self.snapshot.overwritten(*block, *head)?)),
+            Some(Past::Gathered(past)) => Ok(past.clone()),
+        }
     }
 
     /// Every slot of an account that is not zero.
@@ -216,10 +263,9 @@ impl State<'_> {
         for (key, value) in self.snapshot.view.scan(&tables::slots_prefix(&address))? {
             slots.insert(U256::from_be_slice(&key[21..]), slot_value(&value)?);
         }
-        if let Some(past) = &self.past {
-            let changed = past.slots.iter().filter(|((account, _), _)| *account == address);
-            slots.extend(changed.map(|((_, slot), before)| (*slot, *before)));
-        }
+        let past = self.overwritten()?;
+        let changed = past.slots.iter().filter(|((account, _), _)| *account == address);
+        slots.extend(changed.map(|((_, slot), before)| (*slot, *before)));
         Ok(slots.into_iter().filter(|(_, value)| !value.is_zero()).collect())
     }
 

@@ -2,7 +2,9 @@
 
 use alloy::primitives::{Address, B256, Bytes, Log, U256};
 use alloy_rlp::{RlpDecodable, RlpEncodable};
-use redb::TableDefinition;
+use redb::{ReadableTable, TableDefinition};
+
+use crate::error::StoreError;
 
 /// Facts about the database: see the `META_` keys.
 pub(crate) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -25,13 +27,15 @@ pub(crate) const LOCATIONS: TableDefinition<'_, &[u8; 32], (u64, u32)> = TableDe
 /// Block number to the RLP of the [`Undo`] that leads to its parent's state.
 pub(crate) const UNDO: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("undo");
 
+/// A key of [`STATE`] and the number of a block that overwrote it, to what it held before, empty if nothing. In archives only.
+pub(crate) const HISTORY: TableDefinition<'_, (&[u8], u64), &[u8]> = TableDefinition::new("history");
 /// Block number and index to the RLP of a [`crate::pool::Blob`]. On Ethereum chains only.
 pub(crate) const BLOBS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("blobs");
 
 /// Version of this layout, one byte.
 pub(crate) const META_LAYOUT: &str = "layout";
 /// The layout that this code reads and writes.
-pub(crate) const LAYOUT: u8 = 4;
+pub(crate) const LAYOUT: u8 = 5;
 /// Number of the newest block that L1 holds, eight bytes, big endian.
 pub(crate) const META_SAFE: &str = "safe";
 /// Number of the newest block that a final L1 block holds, eight bytes, big endian.
@@ -42,6 +46,21 @@ pub(crate) const META_CHAIN_ID: &str = "chain_id";
 pub(crate) const META_GENERATION: &str = "generation";
 /// Number of the newest block, eight bytes, big endian.
 pub(crate) const META_HEAD: &str = "head";
+/// Number of the oldest block whose state the archive has, eight bytes, big endian.
+pub(crate) const META_ARCHIVE_FIRST: &str = "archive_first";
+/// Number of the newest block whose state the archive has, eight bytes, big endian.
+pub(crate) const META_ARCHIVE_LAST: &str = "archive_last";
+
+/// Reads one of the numbers in [`META`].
+pub(crate) fn number(
+    meta: &impl ReadableTable<&'static str, &'static [u8]>,
+    key: &str,
+) -> Result<Option<u64>, StoreError> {
+    let Some(value) = meta.get(key)? else { return Ok(None) };
+    let bytes = value.value().try_into();
+    let bytes = bytes.map_err(|_| StoreError::Corrupt(format!("meta value {key} is malformed")))?;
+    Ok(Some(u64::from_be_bytes(bytes)))
+}
 
 /// What is kept of a transaction's outcome.
 #[derive(Clone, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]

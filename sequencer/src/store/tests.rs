@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::error::NodeError;
 
-type Model = BTreeMap<Address, (u64, U256, BTreeMap<U256, U256>)>;
+pub(super) type Model = BTreeMap<Address, (u64, U256, BTreeMap<U256, U256>)>;
 
-fn model_root(model: &Model) -> B256 {
+pub(super) fn model_root(model: &Model) -> B256 {
     root::state_root_unhashed(model.iter().map(|(address, (nonce, balance, slots))| {
         let storage_root = root::storage_root_unhashed(slots.iter().map(|(slot, value)| (B256::from(*slot), *value)));
         let account = TrieAccount { nonce: *nonce, balance: *balance, storage_root, code_hash: KECCAK256_EMPTY };
@@ -22,7 +22,7 @@ fn model_root(model: &Model) -> B256 {
     }))
 }
 
-fn apply_to_model(model: &mut Model, changes: &StateChanges) {
+pub(super) fn apply_to_model(model: &mut Model, changes: &StateChanges) {
     for change in &changes.accounts {
         let Some((nonce, balance, _)) = change.info else {
             model.remove(&change.address);
@@ -43,17 +43,22 @@ fn apply_to_model(model: &mut Model, changes: &StateChanges) {
     }
 }
 
-fn write_block(store: &Store, number: u64, changes: &StateChanges, history: u64) -> B256 {
+/// Opens a store with little memory.
+pub(crate) fn open(dir: &Path) -> Store {
+    Store::open(dir, 1 << 26).unwrap()
+}
+
+pub(super) fn write_block(store: &Store, number: u64, changes: &StateChanges, keep: Keep) -> B256 {
     let mut batch = store.begin().unwrap();
     let state_root = batch.apply_state(changes).unwrap();
     let header = Sealed::new(Header { number, state_root, ..Header::default() });
-    batch.put_block(&NewBlock { header: &header, transactions: &[], receipts: &[], blobs: &[] }, history).unwrap();
+    batch.put_block(&NewBlock { header: &header, transactions: &[], receipts: &[], blobs: &[] }, keep).unwrap();
     batch.commit().unwrap();
     state_root
 }
 
 /// Every account and slot is proven against the state root of its block, and so is the absence of others.
-fn check_proofs(state: &State<'_>, model: &Model) {
+pub(super) fn check_proofs(state: &State<'_>, model: &Model) {
     use alloy_trie::{EMPTY_ROOT_HASH, Nibbles, proof::verify_proof};
     let root = model_root(model);
     let hashed = |bytes: &[u8]| Nibbles::unpack(alloy::primitives::keccak256(bytes));
@@ -81,7 +86,7 @@ fn check_proofs(state: &State<'_>, model: &Model) {
     }
 }
 
-fn check_state(state: &State<'_>, model: &Model) {
+pub(super) fn check_state(state: &State<'_>, model: &Model) {
     for byte in 0..8 {
         let address = Address::repeat_byte(byte);
         let found = state.account(address).unwrap().map(|account| (account.nonce, account.balance));
@@ -108,7 +113,7 @@ fn change() -> impl Strategy<Value = AccountChange> {
     )
 }
 
-fn block() -> impl Strategy<Value = StateChanges> {
+pub(super) fn block() -> impl Strategy<Value = StateChanges> {
     prop::collection::vec(change(), 1..6).prop_map(|mut accounts| {
         accounts.sort_by_key(|change| change.address);
         accounts.dedup_by_key(|change| change.address);
@@ -127,14 +132,14 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let mut models = Vec::new();
         let mut model = Model::new();
-        let store = Store::open(dir.path(), 1 << 26).unwrap();
+        let store = open(dir.path());
         for (number, changes) in (0u64..).zip(&blocks) {
             apply_to_model(&mut model, changes);
-            prop_assert_eq!(write_block(&store, number, changes, HISTORY), model_root(&model));
+            prop_assert_eq!(write_block(&store, number, changes, Keep::undo(HISTORY)), model_root(&model));
             models.push(model.clone());
         }
         drop(store);
-        let store = Store::open(dir.path(), 1 << 26).unwrap();
+        let store = open(dir.path());
         let head = blocks.len() as u64 - 1;
         let snapshot = store.snapshot().unwrap();
         for (number, model) in (0u64..).zip(&models) {
@@ -158,7 +163,7 @@ proptest! {
 #[test]
 fn a_dropped_batch_leaves_no_trace() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), 1 << 26).unwrap();
+    let store = open(dir.path());
     let changes = |balance: u64| StateChanges {
         accounts: vec![AccountChange {
             address: Address::repeat_byte(1),
@@ -168,7 +173,7 @@ fn a_dropped_batch_leaves_no_trace() {
         }],
         code: Vec::new(),
     };
-    let root = write_block(&store, 0, &changes(5), 10);
+    let root = write_block(&store, 0, &changes(5), Keep::undo(10));
     let mut batch = store.begin().unwrap();
     assert_ne!(batch.apply_state(&changes(6)).unwrap(), root);
     drop(batch);
@@ -178,7 +183,7 @@ fn a_dropped_batch_leaves_no_trace() {
 }
 
 /// Copies a store as a kill would leave it: nothing is written when it closes.
-fn killed(store: &Store) -> tempfile::TempDir {
+pub(super) fn killed(store: &Store) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(store.path()).unwrap() {
         let file = file.unwrap();
@@ -196,12 +201,12 @@ proptest! {
         blocks in prop::collection::vec(block(), 1..10), back in prop::option::of(0u64..3), torn in any::<bool>(),
     ) {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), 1 << 26).unwrap();
+        let store = open(dir.path());
         let (mut models, mut model) = (Vec::new(), Model::new());
         let mut head = 0;
         for (number, changes) in (0u64..).zip(&blocks) {
             apply_to_model(&mut model, changes);
-            write_block(&store, number, changes, 5);
+            write_block(&store, number, changes, Keep::undo(5));
             models.push(model.clone());
             head = number;
             let mut batch = store.begin().unwrap();
@@ -222,7 +227,7 @@ proptest! {
             let mut log = std::fs::OpenOptions::new().append(true).open(dir.path().join("chain.log")).unwrap();
             log.write_all(&[7; 100]).unwrap();
         }
-        let reopened = Store::open(dir.path(), 1 << 26).unwrap();
+        let reopened = open(dir.path());
         check_state(&reopened.snapshot().unwrap().state(), &models[head as usize]);
         check_proofs(&reopened.snapshot().unwrap().state(), &models[head as usize]);
         let newest = blocks.len() as u64 - 1;
@@ -233,9 +238,9 @@ proptest! {
         }
         // It goes on, and so does a copy of it that is killed again.
         let next = StateChanges::default();
-        let root = write_block(&reopened, head + 1, &next, 5);
+        let root = write_block(&reopened, head + 1, &next, Keep::undo(5));
         prop_assert_eq!(root, model_root(&models[head as usize]));
-        let again = Store::open(killed(&reopened).path(), 1 << 26).unwrap();
+        let again = open(killed(&reopened).path());
         check_state(&again.snapshot().unwrap().state(), &models[head as usize]);
         prop_assert!(again.snapshot().unwrap().header(head + 1).unwrap().is_some());
     }
@@ -246,7 +251,7 @@ proptest! {
 #[test]
 fn a_block_that_only_the_log_took_is_there_once_or_replaced() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), 1 << 26).unwrap();
+    let store = open(dir.path());
     let changes = |slot: u64| StateChanges {
         accounts: vec![AccountChange {
             address: Address::repeat_byte(1),
@@ -263,26 +268,28 @@ fn a_block_that_only_the_log_took_is_there_once_or_replaced() {
     let mut first = store.begin().unwrap();
     first.put_chain_id(901).unwrap();
     first.commit().unwrap();
-    write_block(&store, 0, &changes(1), 10);
+    write_block(&store, 0, &changes(1), Keep::undo(10));
     let begun = || {
         let mut batch = store.begin().unwrap();
         let state_root = batch.apply_state(&changes(2)).unwrap();
         let header = Sealed::new(Header { number: 1, state_root, ..Header::default() });
-        batch.put_block(&NewBlock { header: &header, transactions: &[], receipts: &[], blobs: &[] }, 10).unwrap();
+        batch
+            .put_block(&NewBlock { header: &header, transactions: &[], receipts: &[], blobs: &[] }, Keep::undo(10))
+            .unwrap();
         batch.commit_refused();
         header.hash()
     };
     let hash = begun();
     assert_eq!((store.chain().unwrap(), values(&store)), (Some((901, 0)), [7, 0, 0]));
     let (now, later) = (killed(&store), {
-        write_block(&store, 1, &changes(3), 10);
+        write_block(&store, 1, &changes(3), Keep::undo(10));
         killed(&store)
     });
-    let now = Store::open(now.path(), 1 << 26).unwrap();
+    let now = open(now.path());
     assert_eq!((now.chain().unwrap(), values(&now)), (Some((901, 1)), [7, 7, 0]));
     assert_eq!(now.snapshot().unwrap().hash(1).unwrap(), Some(hash));
     now.begin().unwrap().unwind(0).unwrap();
-    let later = Store::open(later.path(), 1 << 26).unwrap();
+    let later = open(later.path());
     assert_eq!((later.chain().unwrap(), values(&later)), (Some((901, 1)), [7, 0, 7]));
     assert_ne!(later.snapshot().unwrap().hash(1).unwrap(), Some(hash));
 }
@@ -293,7 +300,7 @@ fn what_blocks_overwrite_does_not_pile_up() {
     let mut sizes = Vec::new();
     let mut number = 0;
     for _ in 0..6 {
-        let store = Store::open(dir.path(), 1 << 26).unwrap();
+        let store = open(dir.path());
         for _ in 0..15 {
             let slots = (0..1000u64).map(|slot| (U256::from(slot), U256::from(slot + number + 1)));
             let account = AccountChange {
@@ -302,7 +309,7 @@ fn what_blocks_overwrite_does_not_pile_up() {
                 wiped: false,
                 storage: slots.collect(),
             };
-            write_block(&store, number, &StateChanges { accounts: vec![account], code: Vec::new() }, 4);
+            write_block(&store, number, &StateChanges { accounts: vec![account], code: Vec::new() }, Keep::undo(4));
             number += 1;
         }
         drop(store);
@@ -315,10 +322,10 @@ fn what_blocks_overwrite_does_not_pile_up() {
 #[test]
 fn a_snapshot_does_not_see_later_blocks() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), 1 << 26).unwrap();
-    write_block(&store, 0, &StateChanges::default(), 10);
+    let store = open(dir.path());
+    write_block(&store, 0, &StateChanges::default(), Keep::undo(10));
     let before = store.snapshot().unwrap();
-    write_block(&store, 1, &StateChanges::default(), 10);
+    write_block(&store, 1, &StateChanges::default(), Keep::undo(10));
     assert!(before.header(1).unwrap().is_none());
     assert!(store.snapshot().unwrap().header(1).unwrap().is_some());
 }

@@ -89,7 +89,9 @@ impl Batch {
         if let Some(hash) = hash {
             self.write.open_table(tables::NUMBERS)?.remove(&hash.0)?;
         }
-        self.write.open_table(tables::UNDO)?.remove(number)?;
+        if let Some(record) = self.write.open_table(tables::UNDO)?.remove(number)? {
+            self.unarchive(number, &decode("undo record", record.value())?)?;
+        }
         let block = (number, 0)..=(number, u32::MAX);
         let mut locations = self.write.open_table(tables::LOCATIONS)?;
         let mut receipts = self.write.open_table(tables::RECEIPTS)?;
