@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    rollup::{config, hash, same_from_l1, transfers, until, wallet},
+    rollup::{Oracle, config, hash, same_from_l1, transfers, until, wallet},
     rollup_kill::sequencer,
 };
 
@@ -287,6 +287,39 @@ async fn a_channel_that_timed_out_is_submitted_again() {
     let stats = l2.batcher_stats();
     assert!(stats.blocks > submitted + (newest.number - submitted), "nothing was submitted twice: {stats:?}");
     all_is_well(&l1, &l2, &record).await;
+    l2.shutdown().await.unwrap();
+    l1.shutdown().await.unwrap();
+}
+
+/// A proposer that is behind needs hardly an L1 block but those of its own proposals. It once looked anew for each what was safe, and
+/// waited for another block on top.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proposer_that_is_behind_proposes_in_every_block() {
+    let dir = tempfile::tempdir().unwrap();
+    // Two outputs are due in each L1 block, which takes one.
+    let (l1, record) = begin_with(dir.path(), DevnetConfig { submission_interval: 1, ..config() }).await;
+    let url = l1.node.http_url();
+    let l2 = start(dir.path(), &record, &url, &l1, Some(batcher())).await;
+    pass_until("much is safe", &l1, &l2, async || l2.status().safe.number > 60).await;
+    l2.shutdown().await.unwrap();
+    let l2 = start(dir.path(), &record, &url, &l1, None).await;
+    until("L1 was read", async || l2.status().caught_up).await;
+    let oracle = Oracle::new(record.l1.output_oracle, wallet(&url, 0));
+    let outputs = async || u64::try_from(oracle.nextOutputIndex().call().await.unwrap()).unwrap();
+    let (before, first) = (outputs().await, l1.node.head().number);
+    let deadline = Instant::now() + Duration::from_secs(180);
+    let mut mined = Instant::now();
+    while outputs().await < before + 12 {
+        assert!(Instant::now() < deadline, "{} outputs more", outputs().await - before);
+        // A block on top of what it saw, if it waits for one.
+        if l1.node.waiting_transactions() > 0 || mined.elapsed() > Duration::from_secs(8) {
+            l1.node.mine().await.unwrap();
+            mined = Instant::now();
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    let blocks = l1.node.head().number - first;
+    assert!(blocks <= 16, "{blocks} blocks for 12 proposals");
     l2.shutdown().await.unwrap();
     l1.shutdown().await.unwrap();
 }
