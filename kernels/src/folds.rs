@@ -37,8 +37,10 @@ struct Call<'a> {
 
 /// Results that a call makes at a time: few enough to stay in the first-level cache.
 const RESULTS: usize = 2048;
-/// Outputs side by side whose operands are copied: a leaf block of them is 64 KiB.
-const PACKED_OUTPUTS: usize = 64;
+/// Words of the copy of an operand: 32 KiB.
+const PACKED_WORDS: usize = 8192;
+/// Outputs side by side at least, if there are so many.
+const FEWEST_OUTPUTS: usize = 32;
 
 impl Worker<'_> {
     /// Folds `n` elements from `first` with the compiled routines; `false` if they are too few.
@@ -138,7 +140,8 @@ impl Worker<'_> {
             return self.fold_side_by_side(fold, run, out);
         }
         // Parts of about one size, for each has to be as wide as a register.
-        let part = run.outputs.div_ceil(run.outputs.div_ceil(PACKED_OUTPUTS));
+        let most = (PACKED_WORDS / fold.length.min(BLOCK) as usize).max(FEWEST_OUTPUTS);
+        let part = run.outputs.div_ceil(run.outputs.div_ceil(most));
         if part == run.outputs {
             return self.fold_side_by_side(fold, run, out);
         }

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use crate::{
-    access::{Address, BLOCK, Place, Row, affine},
+    access::{Address, BLOCK, Place, Row, affine, row_major},
     compile::{FoldStream, Source},
     gemm::floats_across,
     memory::{Read, with_elements},
@@ -20,6 +20,8 @@ use crate::{
 pub(crate) struct Packed {
     /// A line of [`pitch`] words for every fold position.
     pub(crate) words: Vec<u32>,
+    /// Of an operand without tests: the element index of the first word, outputs, and fold positions.
+    first: Option<(i64, usize, Range<u64>)>,
     lines: Vec<Line>,
     /// The fold positions that `index` and `offsets` are for.
     block: Range<u64>,
@@ -50,14 +52,26 @@ impl Worker<'_> {
         for (stream, packed) in streams.iter().zip(&mut all).filter(|(s, _)| s.packed) {
             let (Source::Operand(operand) | Source::Inside(operand)) = stream.source else { continue };
             let (place, bytes) = (&self.node.places.operands[operand], self.operands[operand]);
+            let fold = &self.node.places.fold;
+            if let Address::Linear { base, domain, .. } = &place.address {
+                // What does not depend on these outputs is there already, if its fold has one block.
+                let first = Some((base + sum(domain, at), outputs, block.clone()));
+                if packed.first == first {
+                    continue;
+                }
+                packed.first = first;
+            }
             packed.words.resize(pitch(outputs) * (block.end - block.start) as usize, 0);
             match &place.address {
-                Address::Linear { base, domain, fold } if fold[..] == [1] => {
-                    let first = base + sum(domain, at) + block.start as i64;
-                    packed.across(place, bytes, first, inner(domain), outputs);
+                Address::Linear { base, domain, fold: along } if *along == row_major(fold) => {
+                    let (first, step) = (base + sum(domain, at) + block.start as i64, inner(domain));
+                    // After the last block come the next outputs.
+                    let last = block.end == fold.iter().product();
+                    let next = if last { step * outputs as i64 - block.start as i64 } else { BLOCK as i64 };
+                    packed.across(place, bytes, [first, next], step, outputs);
                 }
                 _ => {
-                    let step = packed.find_lines(place, &self.node.places.fold, at, outputs, block.clone());
+                    let step = packed.find_lines(place, fold, at, outputs, block.clone());
                     packed.copy_lines(stream, place, bytes, step, outputs);
                 }
             }
@@ -67,14 +81,14 @@ impl Worker<'_> {
 }
 
 impl Packed {
-    /// Copies values that lie one after the other along the fold.
-    fn across(&mut self, place: &Place, bytes: &[u8], first: i64, step: i64, outputs: usize) {
+    /// Copies values that lie one after the other along the fold, while those `next` elements on are fetched.
+    fn across(&mut self, place: &Place, bytes: &[u8], [first, next]: [i64; 2], step: i64, outputs: usize) {
         self.starts.clear();
         self.starts.extend((0..outputs as i64).map(|j| (first + step * j) as usize));
         // Lines are filled up with their last output.
         self.starts.resize(pitch(outputs), self.starts[outputs - 1]);
         let done = if place.dtype.size() == 4 {
-            floats_across(bytes, &self.starts, BLOCK as usize, self.words.len() / self.starts.len(), &mut self.words)
+            floats_across(bytes, &self.starts, next as isize, self.words.len() / self.starts.len(), &mut self.words)
         } else {
             0
         };

@@ -171,6 +171,21 @@ fn shapes(
     });
 }
 
+/// GB/s of the matrix in products with a vector, one thread.
+pub(crate) fn vectors(quick: bool, sink: &mut dyn FnMut(Record)) {
+    let budget = Duration::from_millis(if quick { 200 } else { 1_000 });
+    let matrix_first = |m| (Layout::Nt, (m, 1, 768));
+    let vector_first = |n| (Layout::Nn, (1, n, 768));
+    for (layout, shape) in [matrix_first(3072), matrix_first(50_257), vector_first(3072), vector_first(50_257)] {
+        let samples = measure(layout, shape, 1, None, budget);
+        let (m, n, depth) = shape;
+        let rate = |i| f64::from(m) * f64::from(n) * f64::from(depth) * 4.0 / samples.best(i) / 1e9;
+        let what = if n == 1 { "matrix × vector" } else { "vector × matrix" };
+        let case = format!("{what}, {m} × {depth} by {depth} × {n}, 1 thread");
+        sink(Record::new(SUITE, case, "GB/s", rate(0)).against("gemm", rate(1), samples.ratio(0, 1)));
+    }
+}
+
 /// Products of bytes beside those of floats, both ours: billions of multiplications and additions per second.
 pub(crate) fn bytes(quick: bool, sink: &mut dyn FnMut(Record)) {
     let budget = Duration::from_millis(if quick { 300 } else { 1_000 });

@@ -1,5 +1,5 @@
 //! Measures kernels beside their peers and prints one record a line: `cargo xtask bench kernels` makes the table.
-//! `cargo bench -p lockstep-kernels --profile release -- [gemm] [bytes] [convolution] [maps] [scatter] [rows] [windows] [--quick]` measures a part; with PyTorch as a peer where `$LOCKSTEP_PYTHON` (or `python3`) has it.
+//! `cargo bench -p lockstep-kernels --profile release -- [gemm] [vectors] [bytes] [convolution] [maps] [scatter] [rows] [windows] [--quick]` measures a part; with PyTorch as a peer where `$LOCKSTEP_PYTHON` (or `python3`) has it.
 #![allow(clippy::unwrap_used, reason = "a failed set-up ends a benchmark")]
 
 mod convolution;
@@ -23,6 +23,9 @@ fn main() {
     let sink = &mut |record: Record| println!("{}", record.line());
     if wanted("gemm") {
         gemm::run(quick, sink);
+    }
+    if wanted("vectors") {
+        gemm::vectors(quick, sink);
     }
     if wanted("bytes") {
         gemm::bytes(quick, sink);

@@ -3,7 +3,7 @@
 use lockstep_ir::{DType, Node, Order, scalar::Op};
 
 use crate::{
-    access::{Address, Places, Row, linear_beyond},
+    access::{Address, Places, Row, linear_beyond, row_major},
     blocks::Blocks,
     code::{ACC, Code, RHS},
 };
@@ -115,8 +115,10 @@ impl Gemm {
             k: f.fold.clone(),
         };
         let n = sizes[inner..].iter().product();
-        // A matrix times a vector: packing is faster than reading across the rows of the matrix. Along them, columns are not packed.
-        let vector = rows == 0 && n >= FEWEST_COLUMNS && b.domain.last() != Some(&1);
+        // A matrix times a vector: packing is faster than reading across the rows of the matrix. Along them, columns are not packed, and
+        // folds copy floats that lie one after the other as fast and no more often.
+        let copied = b.dtype == DType::F32 && b.tests.is_empty() && b.fold == row_major(&blocks.places.fold);
+        let vector = rows == 0 && n >= FEWEST_COLUMNS && b.domain.last() != Some(&1) && !copied;
         (rows > 0 || vector).then(|| Self {
             kind,
             m: sizes[batch..inner].iter().product(),

@@ -37,14 +37,14 @@ pub(super) fn panel(bytes: &[u8], [starts, next]: [&[usize]; 2], word: Word, wor
     whole
 }
 
-/// Puts `words` words from each of `starts` (elements; a multiple of 4 of them) on beside each other, while those `ahead` are fetched. Gives
+/// Puts `words` words from each of `starts` (elements; a multiple of 4 of them) on beside each other, while those that lie `ahead` are fetched. Gives
 /// how many, a multiple of 8; none where there is no AVX2.
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn floats_across(bytes: &[u8], starts: &[usize], ahead: usize, words: usize, out: &mut [u32]) -> usize {
+pub(crate) fn floats_across(bytes: &[u8], starts: &[usize], ahead: isize, words: usize, out: &mut [u32]) -> usize {
     if !crate::Isa::Avx2.is_available() {
         return 0;
     }
-    let next: Vec<usize> = starts.iter().map(|s| s + ahead).collect();
+    let next: Vec<usize> = starts.iter().map(|s| s.wrapping_add_signed(ahead)).collect();
     panel(bytes, [starts, &next], Word::Float, words, out)
 }
 
@@ -125,6 +125,6 @@ pub(super) fn panel(_: &[u8], _: [&[usize]; 2], _: Word, _: usize, _: &mut [u32]
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn floats_across(_: &[u8], _: &[usize], _: usize, _: usize, _: &mut [u32]) -> usize {
+pub(crate) fn floats_across(_: &[u8], _: &[usize], _: isize, _: usize, _: &mut [u32]) -> usize {
     0
 }
