@@ -35,15 +35,18 @@
 mod batch;
 mod channel;
 mod error;
+mod isthmus;
+mod patient;
 mod pipeline;
 mod provider;
 mod reader;
 mod rollup;
 mod source;
 
-pub use batch::{BatchBlock, span_batch};
+pub use batch::{BatchBlock, single_batches, span_batch};
 pub use channel::{BLOB_DATA_BYTES, compress, frames, to_blob};
 pub use error::DeriveError;
+pub use isthmus::Upgrade;
 pub use pipeline::{Derivation, DerivedAttributes, Preparation, Step};
 pub use rollup::{BlockId, L1Ref, L2Head, Rollup};
 pub use source::{Header, L1Source, L2Block, L2Source, SourceError};

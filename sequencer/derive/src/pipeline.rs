@@ -1,20 +1,21 @@
 //! The stages of derivation, put together.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use alloy_primitives::{Address, B256, Bytes};
 use kona_derive::{
     AttributesBuilder, AttributesQueue, BatchProvider, BatchStream, ChainProvider, ChannelProvider, DerivationPipeline,
-    EthereumDataSource, FrameQueue, L1Retrieval, OriginProvider, Pipeline, PipelineError, PipelineErrorKind,
-    PollingTraversal, ResetSignal, SignalReceiver, StatefulAttributesBuilder, StepResult,
+    EthereumDataSource, FrameQueue, L1Retrieval, OriginProvider, Pipeline, PipelineEncodingError, PipelineError,
+    PipelineErrorKind, PollingTraversal, ResetSignal, Signal, SignalReceiver, StatefulAttributesBuilder, StepResult,
 };
 use kona_genesis::ChainGenesis;
 use kona_protocol::BlockInfo;
 
 use crate::{
     error::DeriveError,
+    patient::Patient,
     provider::{L1, L2},
-    reader::BoundedReader,
+    reader::{BoundedReader, Marks},
     rollup::{BlockId, L1Ref, L2Head, Rollup},
     source::{L1Source, L2Source},
 };
@@ -37,6 +38,8 @@ pub struct DerivedAttributes {
     pub fee_recipient: Address,
     /// Gas limit of the block.
     pub gas_limit: u64,
+    /// Since Holocene the parameters of the base fee after the block: denominator and elasticity, four bytes each; zero for the usual ones.
+    pub base_fee_params: Option<[u8; 8]>,
     /// Encoded transactions (EIP-2718): the L1-attributes deposit, other deposits, those of the batch.
     pub transactions: Vec<Bytes>,
 }
@@ -54,8 +57,10 @@ pub enum Step {
 
 type Reader<A> =
     BoundedReader<ChannelProvider<FrameQueue<L1Retrieval<EthereumDataSource<L1<A>, L1<A>>, PollingTraversal<L1<A>>>>>>;
-type Queue<A, B> =
-    AttributesQueue<BatchProvider<BatchStream<Reader<A>, L2<B>>, L2<B>>, StatefulAttributesBuilder<L1<A>, L2<B>>>;
+type Queue<A, B> = AttributesQueue<
+    BatchProvider<Patient<BatchStream<Reader<A>, L2<B>>>, L2<B>>,
+    StatefulAttributesBuilder<L1<A>, L2<B>>,
+>;
 
 /// Derivation of the L2 chain from L1. See the crate's documentation.
 #[derive(Debug)]
@@ -63,6 +68,7 @@ pub struct Derivation<A: L1Source, B: L2Source> {
     rollup: Rollup,
     l1: L1<A>,
     pipeline: DerivationPipeline<Queue<A, B>, L2<B>>,
+    marks: Arc<Marks>,
 }
 
 impl<A: L1Source, B: L2Source> Derivation<A, B> {
@@ -77,20 +83,28 @@ impl<A: L1Source, B: L2Source> Derivation<A, B> {
         let ChainGenesis { l1: first, l2_time, .. } = config.genesis;
         traversal.block = Some(BlockInfo::new(first.hash, first.number, B256::ZERO, l2_time));
         let frames = FrameQueue::new(L1Retrieval::new(traversal, source), config.clone());
-        let reader = BoundedReader::new(ChannelProvider::new(config.clone(), frames), config.clone());
-        let stream = BatchStream::new(reader, config.clone(), l2.clone());
+        let marks = Arc::new(Marks::default());
+        let channels = ChannelProvider::new(config.clone(), frames);
+        let reader = BoundedReader::new(channels, config.clone(), marks.clone());
+        let stream = Patient::new(BatchStream::new(reader, config.clone(), l2.clone()), marks.clone());
         let batches = BatchProvider::new(config.clone(), stream, l2.clone());
         let builder = StatefulAttributesBuilder::new(config.clone(), l2.clone(), l1.clone());
         let queue = AttributesQueue::new(config.clone(), batches, builder);
-        Self { rollup, l1, pipeline: DerivationPipeline::new(queue, config, l2) }
+        Self { rollup, l1, pipeline: DerivationPipeline::new(queue, config, l2), marks }
     }
 
     /// Begins again after `safe`, the newest block that is known to follow from canonical L1 blocks. Reads L1 from far enough
     /// back for every channel that was open there.
     ///
+    /// Since Holocene what a batch comes to depends on what was safe when it was read. So `read`, the newest L1 block that was read to its end when
+    /// `safe` was the newest safe block, says whose batches must not be read again; `None` if nothing was. Before Holocene it is of no
+    /// concern.
+    ///
     /// # Errors
     /// [`DeriveError::Retry`] if a source does not answer.
-    pub async fn reset(&mut self, safe: &L2Head) -> Result<(), DeriveError> {
+    pub async fn reset(&mut self, safe: &L2Head, read: Option<u64>) -> Result<(), DeriveError> {
+        let read_before = read.filter(|_| self.rollup.is_isthmus()).unwrap_or_default();
+        self.marks.read_before.store(read_before, Ordering::Relaxed);
         let oldest = self.rollup.l1_genesis().number;
         let mut number = safe.l1_origin.number.saturating_sub(self.rollup.channel_timeout_blocks()).max(oldest);
         // From exactly one block before, kona's batch queue takes the wrong epoch and asks for a reset again and again. That happens only
@@ -108,8 +122,16 @@ impl<A: L1Source, B: L2Source> Derivation<A, B> {
         Ok(self.pipeline.signal(signal.signal()).await?)
     }
 
-    /// Goes on, with `safe` the newest block that was derived. A block that cannot be executed is left out: pass the same `safe`
-    /// again.
+    /// Leaves out what is left of the channel that is being read: a block of it could not be executed (Holocene).
+    ///
+    /// # Errors
+    /// [`DeriveError::Failed`] if the stages refuse, which they have no reason to.
+    pub async fn flush_channel(&mut self) -> Result<(), DeriveError> {
+        Ok(self.pipeline.signal(Signal::FlushChannel).await?)
+    }
+
+    /// Goes on, with `safe` the newest block that was derived. Before Holocene a block that cannot be executed is left out: pass the same
+    /// `safe` again. Since then make it of its deposits alone, call [`Self::flush_channel`], and go on from it.
     ///
     /// # Errors
     /// By what to do about it, see [`DeriveError`]. At the end of L1 it is [`DeriveError::Retry`].
@@ -131,6 +153,13 @@ impl<A: L1Source, B: L2Source> Derivation<A, B> {
                 StepResult::StepFailed(error) => match error {
                     PipelineErrorKind::Temporary(PipelineError::Provider(_)) => return Err(error.into()),
                     PipelineErrorKind::Temporary(_) => (),
+                    // A span batch whose ends fit and whose middle does not. kona would stop for good; it is dropped with its channel.
+                    PipelineErrorKind::Critical(PipelineError::BadEncoding(PipelineEncodingError::SpanBatchError(
+                        cause,
+                    ))) if self.rollup.is_isthmus() => {
+                        tracing::warn!(%cause, "dropped a span batch that contradicts itself");
+                        self.flush_channel().await?;
+                    }
                     error => return Err(error.into()),
                 },
             }
@@ -161,6 +190,7 @@ fn attributes(parent_hash: B256, payload: OpPayload) -> DerivedAttributes {
         parent_beacon_root: inner.parent_beacon_block_root.unwrap_or_default(),
         fee_recipient: inner.suggested_fee_recipient,
         gas_limit: payload.gas_limit.unwrap_or_default(),
+        base_fee_params: payload.eip_1559_params.map(|params| params.0),
         transactions: payload.transactions.unwrap_or_default(),
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! kona's own stage inflates a zlib stream without a limit, and refuses a channel that is over the limit instead of reading
 //! it up to there as the specification has it. This one reads up to the limit, survives a decoder that panics, and
-//! drops at once what no later block could make valid.
+//! drops at once what no later block could make valid. After a reset it leaves out what was read before.
 
 use std::{
     io::Read,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use alloy_primitives::Bytes;
@@ -31,6 +34,16 @@ pub(crate) struct BoundedReader<P> {
     prev: P,
     config: Arc<RollupConfig>,
     channel: Option<Inflated>,
+    marks: Arc<Marks>,
+}
+
+/// What the reader and the stages around it tell each other.
+#[derive(Debug, Default)]
+pub(crate) struct Marks {
+    /// Channels that end in L1 blocks up to this one were read before.
+    pub(crate) read_before: AtomicU64,
+    /// A batch was dropped with its channel.
+    pub(crate) dropped: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -40,8 +53,8 @@ struct Inflated {
 }
 
 impl<P> BoundedReader<P> {
-    pub(crate) fn new(prev: P, config: Arc<RollupConfig>) -> Self {
-        Self { prev, config, channel: None }
+    pub(crate) fn new(prev: P, config: Arc<RollupConfig>, marks: Arc<Marks>) -> Self {
+        Self { prev, config, channel: None, marks }
     }
 }
 
@@ -106,6 +119,7 @@ where
     fn flush(&mut self) {
         // Called since Holocene only.
         self.channel = None;
+        self.marks.dropped.store(true, Ordering::Relaxed);
     }
 
     async fn next_batch(&mut self) -> PipelineResult<Batch> {
@@ -113,6 +127,10 @@ where
             Some(channel) => channel,
             None => {
                 let data = self.prev.next_data().await?.ok_or(PipelineError::ChannelReaderEmpty.temp())?;
+                let origin = self.prev.origin().ok_or(PipelineError::MissingOrigin.crit())?;
+                if origin.number <= self.marks.read_before.load(Ordering::Relaxed) {
+                    return Err(PipelineError::NotEnoughData.temp());
+                }
                 self.channel.insert(Inflated { bytes: inflate(&data), at: 0 })
             }
         };
@@ -184,6 +202,67 @@ mod tests {
         assert!(read.len() > 100_000 && data.starts_with(&read));
         assert!(inflate(&[]).is_empty() && inflate(&[1]).is_empty() && inflate(&[7, 7]).is_empty());
         assert!(inflate(&[1, 0xff, 0xff, 0xff, 0xff]).len() < 10);
+    }
+
+    /// Channels, the last first, that all end in one L1 block.
+    #[derive(Debug)]
+    struct Channels(u64, Vec<Bytes>);
+
+    #[async_trait]
+    impl ChannelReaderProvider for Channels {
+        async fn next_data(&mut self) -> PipelineResult<Option<Bytes>> {
+            Ok(self.1.pop())
+        }
+    }
+
+    #[async_trait]
+    impl OriginAdvancer for Channels {
+        async fn advance_origin(&mut self) -> PipelineResult<()> {
+            self.0 += 1;
+            Ok(())
+        }
+    }
+
+    impl OriginProvider for Channels {
+        fn origin(&self) -> Option<BlockInfo> {
+            Some(BlockInfo { number: self.0, timestamp: 1_700_000_000, ..BlockInfo::default() })
+        }
+    }
+
+    #[async_trait]
+    impl SignalReceiver for Channels {
+        async fn signal(&mut self, _: Signal) -> PipelineResult<()> {
+            Ok(())
+        }
+    }
+
+    /// What a future gives that waits for nothing.
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        use std::task::{Context, Poll, Waker};
+        match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("it waits"),
+        }
+    }
+
+    #[test]
+    fn channels_that_were_read_before_are_left_out() {
+        let rollup = crate::Rollup::parse(crate::EXAMPLE_ROLLUP).unwrap();
+        let block = |number| {
+            let head = crate::L2Head { number, timestamp_s: 1_700_000_000 + number, ..crate::L2Head::default() };
+            crate::BatchBlock { head, transactions: Vec::new() }
+        };
+        let channel = |number| crate::compress(&crate::single_batches(&[block(number)]).unwrap());
+        let marks = Arc::new(Marks::default());
+        marks.read_before.store(7, Ordering::Relaxed);
+        let channels = Channels(7, vec![channel(2), channel(1)]);
+        let mut reader = BoundedReader::new(channels, rollup.0, marks.clone());
+        assert_eq!(now(reader.next_batch()).unwrap_err(), PipelineError::NotEnoughData.temp());
+        now(reader.advance_origin()).unwrap();
+        assert_eq!(now(reader.next_batch()).unwrap().timestamp(), 1_700_000_002);
+        assert!(!marks.dropped.load(Ordering::Relaxed));
+        reader.flush();
+        assert!(marks.dropped.load(Ordering::Relaxed));
     }
 
     #[test]

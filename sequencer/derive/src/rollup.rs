@@ -54,7 +54,8 @@ impl Rollup {
     /// Reads a `rollup.json`.
     ///
     /// # Errors
-    /// [`DeriveError::Config`] if it is not of the OP Stack's form, or lacks the system configuration at genesis.
+    /// [`DeriveError::Config`] if it is not of the OP Stack's form, lacks the system configuration at genesis, or names forks whose rules are
+    /// not those of Granite or of Isthmus from the first block on.
     pub fn parse(json: &str) -> Result<Self, DeriveError> {
         let config: RollupConfig =
             serde_json::from_str(json).map_err(|error| DeriveError::Config(error.to_string()))?;
@@ -64,7 +65,13 @@ impl Rollup {
         if config.block_time == 0 {
             return Err(DeriveError::Config("block_time is 0".into()));
         }
+        check_forks(&config)?;
         Ok(Self(Arc::new(config)))
+    }
+
+    /// Whether the rules are those of Isthmus, from the first block on; otherwise they are Granite's.
+    pub fn is_isthmus(&self) -> bool {
+        self.0.hardforks.isthmus_time.is_some()
     }
 
     /// Seconds between L2 blocks.
@@ -147,6 +154,36 @@ impl Rollup {
     }
 }
 
+/// Granite and what was before it hold from the first block on; Holocene and Isthmus do as well, or never.
+fn check_forks(config: &RollupConfig) -> Result<(), DeriveError> {
+    let forks = &config.hardforks;
+    let begins = config.genesis.l2_time;
+    let from_the_start = |time: Option<u64>| time.is_some_and(|time| time <= begins);
+    let wrong = |what: String| Err(DeriveError::Config(what));
+    let needed = [
+        ("regolith_time", forks.regolith_time),
+        ("canyon_time", forks.canyon_time),
+        ("delta_time", forks.delta_time),
+        ("ecotone_time", forks.ecotone_time),
+        ("fjord_time", forks.fjord_time),
+        ("granite_time", forks.granite_time),
+    ];
+    if let Some((name, _)) = needed.into_iter().find(|(_, time)| !from_the_start(*time)) {
+        return wrong(format!("{name} must be at most l2_time, {begins}: Granite's rules hold from the first block"));
+    }
+    let later = [("jovian_time", forks.jovian_time), ("interop_time", forks.interop_time)];
+    if let Some((name, _)) = later.into_iter().find(|(_, time)| time.is_some()) {
+        return wrong(format!("{name} is set, and this version does not have its rules"));
+    }
+    match (forks.holocene_time, forks.isthmus_time) {
+        (None, None) => Ok(()),
+        (holocene, isthmus) if from_the_start(holocene) && from_the_start(isthmus) => Ok(()),
+        _ => {
+            wrong(format!("holocene_time and isthmus_time must both be at most l2_time, {begins}, or both be left out"))
+        }
+    }
+}
+
 fn id(block: BlockNumHash) -> BlockId {
     BlockId { number: block.number, hash: block.hash }
 }
@@ -164,5 +201,34 @@ impl From<&L2Head> for L2BlockInfo {
             l1_origin: head.l1_origin.into(),
             seq_num: head.sequence_number,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(change: impl Fn(&mut serde_json::Value)) -> Result<Rollup, DeriveError> {
+        let mut json: serde_json::Value = serde_json::from_str(crate::EXAMPLE_ROLLUP).unwrap();
+        change(&mut json);
+        Rollup::parse(&json.to_string())
+    }
+
+    #[test]
+    fn the_fork_is_read_and_others_are_refused_by_name() {
+        assert!(!with(|_| ()).unwrap().is_isthmus());
+        let isthmus = |holocene: u64, isthmus: u64| {
+            move |json: &mut serde_json::Value| {
+                (json["holocene_time"], json["isthmus_time"]) = (holocene.into(), isthmus.into());
+            }
+        };
+        assert!(with(isthmus(0, 0)).unwrap().is_isthmus());
+        let refused = |change: &dyn Fn(&mut serde_json::Value)| with(change).unwrap_err().to_string();
+        assert!(refused(&isthmus(0, 1_700_000_001)).contains("isthmus_time"));
+        assert!(refused(&|json| json["holocene_time"] = 0.into()).contains("isthmus_time"));
+        assert!(refused(&|json| json["isthmus_time"] = 0.into()).contains("holocene_time"));
+        assert!(refused(&|json| json["jovian_time"] = 0.into()).contains("jovian_time"));
+        assert!(refused(&|json| json["granite_time"] = 1_800_000_000.into()).contains("granite_time"));
+        assert!(refused(&|json| drop(json.as_object_mut().unwrap().remove("fjord_time"))).contains("fjord_time"));
     }
 }
