@@ -12,6 +12,7 @@ use std::{
 
 use alloy::{
     consensus::{Header, Sealed, constants::EMPTY_WITHDRAWALS},
+    eips::eip7685::EMPTY_REQUESTS_HASH,
     primitives::{B256, Bytes, KECCAK256_EMPTY, keccak256},
 };
 use lockstep_derive::{L2Head, Rollup};
@@ -19,14 +20,14 @@ use rayon::prelude::*;
 use tokio::sync::{Notify, broadcast};
 
 use crate::{
-    config::{ChainKind, NodeConfig},
+    config::{ChainKind, GenesisAccount, NodeConfig},
     error::{L1Error, NodeError, PoolError, StoreError},
     exec::{
         attributes::{self, Attributes},
         block::{self, ExecuteError, Executed},
         env::BlockRules,
     },
-    l1::RollupView,
+    l1::{MESSAGE_PASSER, RollupView},
     metrics::Metrics,
     pool::{Best, Pool, PoolRules, PooledTx},
     store::{AccountChange, NewBlock, Snapshot, StateChanges, Store, StoredReceipt},
@@ -240,6 +241,22 @@ impl Chain {
         }
     }
 
+    /// Whether the block `number`, which is there with other attributes, cannot be one with these. Slow: run it where blocking is allowed.
+    pub(crate) fn cannot_be(&self, number: u64, attributes: &Attributes) -> Result<bool, NodeError> {
+        let (head, before) = (self.head(), number.saturating_sub(1));
+        let missing = || StoreError::Corrupt(format!("block {before} has no header"));
+        let parent = head.snapshot.header(before)?.ok_or_else(missing)?;
+        let rules = BlockRules::chosen(self.config.chain_id, self.config.kind, &parent, attributes);
+        let state = head.snapshot.state_at(before, head.header.number)?;
+        let tried = attributes::all_forced(&attributes.forced, self.config.chain_id)
+            .and_then(|forced| block::execute(&rules, state, &forced, &mut Best::nothing(), || true));
+        match tried {
+            Ok(_) => Ok(false),
+            Err(ExecuteError::Forced { .. }) => Ok(true),
+            Err(ExecuteError::Store(error)) => Err(error.into()),
+        }
+    }
+
     fn extend(
         &self,
         parent: &Head,
@@ -354,7 +371,11 @@ impl Chain {
         let mut batch = self.store.begin()?;
         let state_root = batch.apply_state(&done.changes)?;
         let rooted = start.elapsed();
-        let header = Sealed::new(done.header(rules, parent, state_root));
+        let mut header = done.header(rules, parent, state_root);
+        if rules.kind == ChainKind::Isthmus {
+            header.withdrawals_root = Some(batch.storage_root(MESSAGE_PASSER)?);
+        }
+        let header = Sealed::new(header);
         let block = NewBlock {
             header: &header,
             transactions: &done.transactions,
@@ -380,7 +401,7 @@ fn head(store: &Store, number: u64, config: &NodeConfig) -> Result<Head, StoreEr
             let depth = config.finality_blocks;
             (number.saturating_sub(depth / 2), number.saturating_sub(depth))
         }
-        (ChainKind::Rollup, labels) => labels.unwrap_or((number, number)),
+        (ChainKind::Rollup | ChainKind::Isthmus, labels) => labels.unwrap_or((number, number)),
     };
     Ok(Head { header, snapshot, kind: config.kind, safe, finalized })
 }
@@ -426,13 +447,17 @@ fn check_chain(config: &NodeConfig, store: &Store, chain_id: u64) -> Result<(), 
 fn genesis_root(config: &NodeConfig) -> Result<B256, StoreError> {
     use alloy_trie::{TrieAccount, root};
     let accounts = config.genesis.iter().map(|account| {
-        let slots = account.storage.iter().filter(|(_, value)| !value.is_zero());
-        let storage_root = root::storage_root_unhashed(slots.map(|(slot, value)| ((*slot).into(), (*value).into())));
+        let storage_root = storage_root(account);
         let TrieAccount { code_hash, .. } = TrieAccount::default();
         let code_hash = if account.code.is_empty() { code_hash } else { keccak256(&account.code) };
         (account.address, TrieAccount { nonce: account.nonce, balance: account.balance_wei, storage_root, code_hash })
     });
     Ok(root::state_root_unhashed(accounts))
+}
+
+fn storage_root(account: &GenesisAccount) -> B256 {
+    let slots = account.storage.iter().filter(|(_, value)| !value.is_zero());
+    alloy_trie::root::storage_root_unhashed(slots.map(|(slot, value)| ((*slot).into(), (*value).into())))
 }
 
 fn genesis_state(config: &NodeConfig) -> StateChanges {
@@ -454,6 +479,8 @@ fn genesis_state(config: &NodeConfig) -> StateChanges {
 }
 
 fn genesis_header(config: &NodeConfig, state_root: B256, timestamp_s: u64) -> Header {
+    let isthmus = config.kind == ChainKind::Isthmus;
+    let passer = config.genesis.iter().find(|account| isthmus && account.address == MESSAGE_PASSER);
     Header {
         beneficiary: config.kind.beneficiary(),
         state_root,
@@ -461,7 +488,9 @@ fn genesis_header(config: &NodeConfig, state_root: B256, timestamp_s: u64) -> He
         gas_limit: config.gas_limit,
         timestamp: timestamp_s,
         base_fee_per_gas: Some(config.initial_base_fee_wei),
-        withdrawals_root: Some(EMPTY_WITHDRAWALS),
+        withdrawals_root: Some(passer.map_or(EMPTY_WITHDRAWALS, storage_root)),
+        requests_hash: isthmus.then_some(EMPTY_REQUESTS_HASH),
+        extra_data: config.kind.extra_data(None),
         blob_gas_used: Some(0),
         excess_blob_gas: Some(0),
         parent_beacon_block_root: Some(B256::ZERO),

@@ -7,11 +7,13 @@ use std::{
 };
 
 use alloy::{
+    consensus::Header,
     eips::eip1559::BaseFeeParams,
-    primitives::{Address, B256, Bytes, U256},
+    primitives::{Address, B64, B256, Bytes, U256},
 };
+use op_revm::OpSpecId;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{dev, error::NodeError, exec::env::FEE_RECIPIENT, store::Keep};
 
@@ -72,9 +74,12 @@ pub struct NodeConfig {
 /// Whose rules a chain follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ChainKind {
-    /// An OP Stack rollup.
+    /// An OP Stack rollup as of Granite.
     #[default]
     Rollup,
+    /// An OP Stack rollup as of Isthmus: the parameters of the base fee in every header, an operator's fee, withdrawals in the header, and what
+    /// Prague brought.
+    Isthmus,
     /// Ethereum as of Cancun, blobs included: a development L1.
     ///
     /// The EVM is the rollup's, which differs from Ethereum's in this: the precompile of RIP-7212 exists and the one for
@@ -82,23 +87,100 @@ pub enum ChainKind {
     Ethereum,
 }
 
+/// The rules of a rollup, from its first block on, by the OP Stack's name for the upgrade that brought them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fork {
+    /// Those of the contracts that the L1 side is deployed with.
+    #[default]
+    Granite,
+    /// What Holocene and Isthmus brought, too.
+    Isthmus,
+}
+
+impl Fork {
+    /// The kind of chain that follows these rules.
+    pub const fn kind(self) -> ChainKind {
+        match self {
+            Self::Granite => ChainKind::Rollup,
+            Self::Isthmus => ChainKind::Isthmus,
+        }
+    }
+}
+
+impl std::fmt::Display for Fork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Granite => "granite",
+            Self::Isthmus => "isthmus",
+        })
+    }
+}
+
+impl std::str::FromStr for Fork {
+    type Err = NodeError;
+
+    fn from_str(name: &str) -> Result<Self, NodeError> {
+        [Self::Granite, Self::Isthmus]
+            .into_iter()
+            .find(|fork| fork.to_string() == name)
+            .ok_or_else(|| NodeError::Config(format!("no fork {name}: it is granite or isthmus")))
+    }
+}
+
 impl ChainKind {
     /// Who receives the tips: on a rollup a vault, on a development L1 nobody.
     pub(crate) const fn beneficiary(self) -> Address {
         match self {
-            Self::Rollup => FEE_RECIPIENT,
+            Self::Rollup | Self::Isthmus => FEE_RECIPIENT,
             Self::Ethereum => Address::ZERO,
         }
     }
 
-    /// How fast the base fee follows demand.
-    pub(crate) const fn base_fee_params(self) -> BaseFeeParams {
-        match self {
+    /// The base fee of the block after `parent`, in wei per gas.
+    pub(crate) fn next_base_fee(self, parent: &Header) -> u64 {
+        let params = match self {
             // The OP Stack's parameters since Canyon: target a sixth of the limit, at most 2 % per block.
             Self::Rollup => BaseFeeParams::optimism_canyon(),
+            Self::Isthmus => stated_params(parent).unwrap_or(BaseFeeParams::optimism_canyon()),
             Self::Ethereum => BaseFeeParams::ethereum(),
+        };
+        parent.next_block_base_fee(params).unwrap_or_default()
+    }
+
+    /// What a header says beyond what all have. `params` are those of the base fee after it, `None` or zero for the usual ones.
+    pub(crate) fn extra_data(self, params: Option<B64>) -> Bytes {
+        if self != Self::Isthmus {
+            return Bytes::new();
+        }
+        let usual = BaseFeeParams::optimism_canyon();
+        let parts = [usual.max_change_denominator as u32, usual.elasticity_multiplier as u32].map(u32::to_be_bytes);
+        let usual = B64::from_slice(&parts.concat());
+        let params = params.filter(|params| !params.is_zero()).unwrap_or(usual);
+        [&[EXTRA_DATA_VERSION], params.as_slice()].concat().into()
+    }
+
+    /// The rules of the EVM.
+    pub(crate) const fn spec(self) -> OpSpecId {
+        match self {
+            Self::Isthmus => OpSpecId::ISTHMUS,
+            // Ethereum's rules of Cancun are among Granite's.
+            Self::Rollup | Self::Ethereum => OpSpecId::GRANITE,
         }
     }
+}
+
+/// First byte of the extra data of a header since Holocene.
+const EXTRA_DATA_VERSION: u8 = 0;
+
+/// The parameters of the base fee that a header states (Holocene).
+fn stated_params(header: &Header) -> Option<BaseFeeParams> {
+    let [EXTRA_DATA_VERSION, a, b, c, d, e, f, g, h] = *header.extra_data.as_ref() else { return None };
+    let params = BaseFeeParams {
+        max_change_denominator: u32::from_be_bytes([a, b, c, d]).into(),
+        elasticity_multiplier: u32::from_be_bytes([e, f, g, h]).into(),
+    };
+    (params.max_change_denominator > 0 && params.elasticity_multiplier > 0).then_some(params)
 }
 
 /// One account of block 0.

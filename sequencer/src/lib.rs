@@ -1,6 +1,6 @@
 //! The rollup node: execution on a persistent store, blocks, JSON-RPC.
 //!
-//! It runs an OP Stack chain under Granite rules: alone ([`Node`], where what a block holds is final once it is announced), or as
+//! It runs an OP Stack chain under Granite rules, or those of Isthmus ([`Fork`]): alone ([`Node`], where what a block holds is final once it is announced), or as
 //! a rollup on an L1 ([`RollupNode`], with deposits, batches, output proposals and followers; [`Devnet`] brings the L1 with it).
 //!
 //! ```text
@@ -11,7 +11,7 @@
 //!   funds, limits, replacement ---------------------> build --------> + snapshot
 //!                                 best tips first      |              ^
 //!                                                      v              |
-//!                        exec: op-revm (Granite) --> changes, receipts
+//!                        exec: op-revm          -->  changes, receipts
 //!                                                      |              |
 //!                                                      v              |
 //!                        store: redb, one durable write per block ----+
@@ -77,7 +77,7 @@ mod status;
 mod store;
 mod trie;
 
-pub use config::{ChainKind, GenesisAccount, NodeConfig, PoolLimits, RpcLimits};
+pub use config::{ChainKind, Fork, GenesisAccount, NodeConfig, PoolLimits, RpcLimits};
 pub use dev::{DEV_ACCOUNTS, DEV_MNEMONIC, dev_accounts};
 pub use error::{L1Error, NodeError, PoolError, StoreError};
 pub use exec::attributes::Attributes;

@@ -10,8 +10,8 @@ use alloy::{
     providers::{Provider, ProviderBuilder, RootProvider},
 };
 use lockstep_sequencer::{
-    BatcherConfig, BlobSource, DeployConfig, DevnetRecord, NodeConfig, Role, RollupConfig, RollupNode, SequencerConfig,
-    deploy, dev_accounts,
+    BatcherConfig, BlobSource, DeployConfig, DevnetRecord, Fork, NodeConfig, Role, RollupConfig, RollupNode,
+    SequencerConfig, deploy, dev_accounts,
 };
 use tokio::time::{Instant, sleep};
 
@@ -71,6 +71,9 @@ async fn anvil_is_an_l1_and_cast_a_client() {
         submission_interval: 5,
         finalization_s: 2,
         sequencing_window: 3600,
+        fork: Fork::Granite,
+        operator_fee_scalar: 0,
+        operator_fee_constant_wei: 0,
     };
     let deployment = deploy(&provider, &keys[9], &config).await.unwrap();
     let dev = NodeConfig::dev().unwrap();

@@ -32,6 +32,7 @@ fn attributes(node: &NodeHandle, forced: Vec<Bytes>, from_pool: bool) -> Attribu
         prev_randao: B256::repeat_byte(0x77),
         parent_beacon_root: B256::repeat_byte(0x88),
         gas_limit: 20_000_000,
+        base_fee_params: None,
         forced,
         from_pool,
     }

@@ -15,7 +15,7 @@ use axum::{
     routing::post,
 };
 use lockstep_sequencer::engine::{Engine, EngineClient, EngineError, JwtSecret};
-use op_alloy::rpc_types_engine::OpPayloadAttributes;
+use op_alloy::rpc_types_engine::{OpExecutionPayloadV4, OpPayloadAttributes};
 use serde_json::{Value, json};
 
 const SECRET: &str = "0x6e6f7420612073656372657420616e64203332206279746573206c6f6e672121";
@@ -73,8 +73,13 @@ fn check_forkchoice(params: &[Value]) -> Result<(), String> {
         return Ok(());
     }
     let yes = |value: &Value| *value == json!(true);
+    let mut attributes = params[1].clone();
+    let stated = attributes.as_object_mut().and_then(|attributes| attributes.remove("eip1559Params"));
+    if stated.is_some_and(|stated| !is_hex(&stated, 16)) {
+        return Err("eip1559Params".into());
+    }
     has_form(
-        &params[1],
+        &attributes,
         &[
             ("timestamp", &is_quantity),
             ("prevRandao", &hash),
@@ -88,10 +93,16 @@ fn check_forkchoice(params: &[Value]) -> Result<(), String> {
     )
 }
 
-fn check_payload(params: &[Value]) -> Result<(), String> {
+/// With what Isthmus added, the withdrawals' root and an empty list of requests, or without.
+fn check_payload(params: &[Value], isthmus: bool) -> Result<(), String> {
     let bloom = |value: &Value| is_hex(value, 512);
+    let mut payload = params[0].clone();
+    let stated = payload.as_object_mut().and_then(|payload| payload.remove("withdrawalsRoot"));
+    if stated.as_ref().is_some_and(hash) != isthmus || params.get(3).is_some_and(|requests| !empty(requests)) {
+        return Err("withdrawalsRoot or executionRequests".into());
+    }
     has_form(
-        &params[0],
+        &payload,
         &[
             ("parentHash", &hash),
             ("feeRecipient", &address),
@@ -149,7 +160,15 @@ fn answer(method: &str, params: &[Value]) -> Value {
             let id = if params[1].is_null() { json!(null) } else { json!("0x0000000000000007") };
             json!({ "result": { "payloadStatus": valid, "payloadId": id } })
         }),
-        ("engine_newPayloadV3", 3) => check_payload(params).map(|()| json!({ "result": valid })),
+        ("engine_newPayloadV3", 3) => check_payload(params, false).map(|()| json!({ "result": valid })),
+        ("engine_newPayloadV4", 4) => check_payload(params, true).map(|()| json!({ "result": valid })),
+        ("engine_getPayloadV4", 1) => {
+            let payload = OpExecutionPayloadV4::from_v3_with_withdrawals_root(block(), B256::repeat_byte(8));
+            Ok(json!({ "result": {
+                "executionPayload": payload, "blockValue": "0x0", "shouldOverrideBuilder": false, "executionRequests": [],
+                "blobsBundle": { "commitments": [], "proofs": [], "blobs": [] }, "parentBeaconBlockRoot": B256::ZERO,
+            } }))
+        }
         ("engine_getPayloadV3", 1) if params[0] == json!("0x0000000000000007") => Ok(json!({ "result": {
             "executionPayload": block(), "blockValue": "0x0", "shouldOverrideBuilder": false,
             "blobsBundle": { "commitments": [], "proofs": [], "blobs": [] }, "parentBeaconBlockRoot": B256::ZERO,
@@ -215,6 +234,20 @@ async fn a_block_is_begun_fetched_executed_and_chosen() {
     assert_eq!(status.status, PayloadStatusEnum::Valid);
     let chosen = client.forkchoice_updated(ForkchoiceState::same_hash(B256::repeat_byte(6)), None).await.unwrap();
     assert!(chosen.payload_id.is_none());
+}
+
+#[tokio::test]
+async fn a_block_of_isthmus_is_fetched_and_executed() {
+    let url = engine(Arc::default()).await;
+    let client: &dyn Engine = &EngineClient::new(url, JwtSecret::parse(SECRET).unwrap());
+    let attributes = OpPayloadAttributes { eip_1559_params: Some([0, 0, 0, 250, 0, 0, 0, 6].into()), ..attributes() };
+    let state = ForkchoiceState::same_hash(B256::repeat_byte(1));
+    let begun = client.forkchoice_updated(state, Some(attributes)).await.unwrap();
+    let envelope = client.get_payload_v4(begun.payload_id.unwrap()).await.unwrap();
+    let payload = envelope.execution_payload;
+    assert_eq!((&payload.payload_inner, payload.withdrawals_root), (&block(), B256::repeat_byte(8)));
+    let status = client.new_payload_v4(payload, envelope.parent_beacon_block_root).await.unwrap();
+    assert_eq!(status.status, PayloadStatusEnum::Valid);
 }
 
 #[tokio::test]

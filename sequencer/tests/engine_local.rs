@@ -10,7 +10,7 @@ use alloy::{
     },
 };
 use lockstep_sequencer::{
-    Node, NodeConfig, NodeHandle,
+    ChainKind, Node, NodeConfig, NodeHandle,
     engine::{Engine, EngineError, LocalEngine},
 };
 use op_alloy::rpc_types_engine::OpPayloadAttributes;
@@ -146,4 +146,48 @@ async fn forkchoice_takes_blocks_back_and_refuses_what_cannot_be() {
     }
     assert_eq!(node.head(), blocks[1]);
     node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payloads_of_isthmus_state_the_withdrawals_root_and_the_base_fees_parameters() {
+    let start = || {
+        let config = NodeConfig { driven: true, genesis_time_s: Some(1_700_000_000), ..fast() };
+        Node::start(NodeConfig { kind: ChainKind::Isthmus, ..config })
+    };
+    let (builder, follower) = (start().await.unwrap(), start().await.unwrap());
+    let (ours, theirs) = (builder.engine(), follower.engine());
+    let parent = builder.head();
+    // Half the usual target, a tenth at most.
+    let with =
+        |params: [u8; 8]| OpPayloadAttributes { eip_1559_params: Some(params.into()), ..attributes(1_700_000_001) };
+    let mut later = with([0; 8]);
+    later.min_base_fee = Some(1);
+    for bad in [attributes(1_700_000_001), with([0, 0, 0, 0, 0, 0, 0, 6]), later] {
+        let refused = ours.forkchoice_updated(head_only(parent.hash), Some(bad)).await.unwrap_err();
+        assert!(matches!(refused, EngineError::Rpc { code: -38003, .. }), "{refused}");
+    }
+    let good = with([0, 0, 0, 10, 0, 0, 0, 12]);
+    let id = ours.forkchoice_updated(head_only(parent.hash), Some(good)).await.unwrap().payload_id.unwrap();
+    let other = ours.get_payload(id).await.unwrap_err();
+    assert!(matches!(other, EngineError::Rpc { code: -38005, .. }) && other.to_string().contains("Isthmus"), "{other}");
+    let payload = ours.get_payload_v4(id).await.unwrap().execution_payload;
+    let block = &payload.payload_inner.payload_inner.payload_inner;
+    assert_eq!(block.extra_data.as_ref(), [0, 0, 0, 0, 10, 0, 0, 0, 12]);
+    let mut altered = payload.clone();
+    altered.withdrawals_root = B256::repeat_byte(1);
+    let mut usual = payload.clone();
+    usual.payload_inner.payload_inner.payload_inner.extra_data = [0, 0, 0, 0, 250, 0, 0, 0, 6].into();
+    for bad in [altered, usual] {
+        let status = theirs.new_payload_v4(bad, B256::ZERO).await.unwrap();
+        assert!(matches!(status.status, PayloadStatusEnum::Invalid { .. }), "{status:?}");
+    }
+    let status = theirs.new_payload_v4(payload.clone(), B256::ZERO).await.unwrap();
+    assert_eq!(status.status, PayloadStatusEnum::Valid);
+    assert_eq!(follower.head(), builder.head());
+    let (granite, engine) = driven().await;
+    let refused = engine.new_payload_v4(payload, B256::ZERO).await.unwrap_err();
+    assert!(refused.to_string().contains("Granite"), "{refused}");
+    for node in [builder, follower, granite] {
+        node.shutdown().await.unwrap();
+    }
 }

@@ -19,6 +19,7 @@ mod provider;
 mod rollup;
 mod rollup_faults;
 mod rollup_genesis;
+mod rollup_isthmus;
 mod rollup_kill;
 mod rollup_reorg;
 mod rollup_window;

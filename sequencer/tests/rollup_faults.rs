@@ -10,7 +10,7 @@ use alloy::{
 };
 use lockstep_derive::{compress, frames};
 use lockstep_sequencer::{
-    BatcherConfig, DevL1, Devnet, DevnetConfig, NodeConfig, Role, RollupConfig, RollupNode, SequencerConfig,
+    BatcherConfig, DevL1, Devnet, DevnetConfig, Fork, NodeConfig, Role, RollupConfig, RollupNode, SequencerConfig,
 };
 
 use crate::rollup::{compare_with_follower, config, hash, transfers, until, wallet};
@@ -79,10 +79,20 @@ fn hostile() -> Vec<Bytes> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_batches_do_not_stop_derivation() {
+    Box::pin(hostile_batches(Fork::Granite)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_batches_do_not_stop_derivation_under_isthmus() {
+    Box::pin(hostile_batches(Fork::Isthmus)).await;
+}
+
+async fn hostile_batches(fork: Fork) {
     let dir = tempfile::tempdir().unwrap();
     let with_dir = |max_age_s| DevnetConfig {
         data_dir: Some(dir.path().into()),
         batcher: submitting_after(max_age_s),
+        fork: Some(fork),
         ..config()
     };
     // The batcher has sent nothing when its key is used for worse.

@@ -8,7 +8,7 @@ use alloy::{
     rpc::types::TransactionRequest,
     sol,
 };
-use lockstep_sequencer::{Node, NodeConfig, SystemContracts, dev_accounts};
+use lockstep_sequencer::{ChainKind, Node, NodeConfig, SystemContracts, dev_accounts};
 
 use crate::common::*;
 
@@ -18,6 +18,7 @@ sol! {
     interface System {
         function number() external view returns (uint64);
         function isFjord() external view returns (bool);
+        function isIsthmus() external view returns (bool);
         function version() external view returns (string);
         function owner() external view returns (address);
         function getProxyImplementation(address proxy) external view returns (address);
@@ -98,5 +99,40 @@ async fn the_system_contracts_work_from_block_0() {
     let create = [B256::ZERO.as_slice(), &[0x60, 0x00, 0x60, 0x00, 0xf3]].concat();
     let tx = TransactionRequest::default().with_to(deployer).with_input(create);
     assert!(provider.send_transaction(tx).await.unwrap().get_receipt().await.unwrap().status());
+    node.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contracts_of_isthmus_are_there_from_block_0() {
+    let system = SystemContracts {
+        chain_id: 4242,
+        l1_chain_id: 900,
+        owner: dev_accounts().unwrap()[0].address(),
+        fee_recipient: Address::repeat_byte(2),
+        l1_cross_domain_messenger: Address::repeat_byte(3),
+        l1_standard_bridge: Address::repeat_byte(4),
+        l1_erc721_bridge: Address::repeat_byte(5),
+    };
+    let kind = ChainKind::Isthmus;
+    let accounts = system.accounts_for(kind).unwrap().into_iter().chain(NodeConfig::dev().unwrap().genesis).collect();
+    let json = NodeConfig { kind, chain_id: 4242, genesis: accounts, ..fast() }.genesis_json(1_700_000_000);
+    let mut config = fast();
+    config.set_genesis(&json).unwrap();
+    assert_eq!(config.kind, kind);
+    let node = Node::start(config).await.unwrap();
+    let provider = wallet(&node, 0);
+    let at = |index| System::new(predeploy(index), provider.clone());
+    assert!(at(0x0f).isIsthmus().call().await.unwrap() && at(0x0f).isFjord().call().await.unwrap());
+    assert_eq!(at(0x15).number().call().await.unwrap(), 0);
+    let behind = at(0x18).getProxyImplementation(predeploy(0x1b)).call().await.unwrap();
+    assert!(!provider.get_code_at(behind).await.unwrap().is_empty(), "no operator fee vault");
+    let genesis = provider.get_block_by_number(BlockNumberOrTag::Earliest).await.unwrap().unwrap();
+    // Without an L1 too: the parent's hash is in the contract of EIP-2935.
+    while node.head().number < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let history = address!("0000F90827F1C53a10cb7A02335B175320002935");
+    let asked = TransactionRequest::default().with_to(history).with_input(B256::ZERO.to_vec());
+    assert_eq!(provider.call(asked).await.unwrap().as_ref(), genesis.header.hash.as_slice());
     node.shutdown().await.unwrap();
 }

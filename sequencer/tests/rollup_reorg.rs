@@ -391,7 +391,7 @@ async fn meet_all(meetings: impl IntoIterator<Item = (Phase, u64)>) {
     for (phase, depth) in meetings {
         println!("{phase:?}, {depth} blocks");
         world.transfer(5).await;
-        world = world.meet(phase, depth).await;
+        world = Box::pin(world.meet(phase, depth)).await;
         world.check().await;
     }
     world.l2.shutdown().await.unwrap();

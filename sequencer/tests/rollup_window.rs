@@ -4,7 +4,7 @@ use alloy::{
     primitives::{Address, Bytes, U256},
     providers::Provider,
 };
-use lockstep_sequencer::{DevL1, DevnetConfig, Role, RollupConfig, RollupNode, dev_accounts};
+use lockstep_sequencer::{DevL1, DevnetConfig, Fork, Role, RollupConfig, RollupNode, dev_accounts};
 
 use crate::{
     outages::{L1_BLOCK_S, all_is_well, batcher, begin_with, pass, pass_until, start},
@@ -27,10 +27,21 @@ pub(crate) async fn step(l1: &DevL1, l2: &RollupNode) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_batches_for_the_window_l1_makes_the_blocks_and_transactions_wait() {
+    Box::pin(without_batches_for_the_window(Fork::Granite)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_batches_for_the_window_of_isthmus_all_comes_right_too() {
+    Box::pin(without_batches_for_the_window(Fork::Isthmus)).await;
+}
+
+async fn without_batches_for_the_window(fork: Fork) {
     let dir = tempfile::tempdir().unwrap();
-    let (l1, record) =
-        begin_with(dir.path(), DevnetConfig { sequencing_window: WINDOW, submission_interval: 1_000_000, ..config() })
-            .await;
+    let (l1, record) = begin_with(
+        dir.path(),
+        DevnetConfig { sequencing_window: WINDOW, submission_interval: 1_000_000, fork: Some(fork), ..config() },
+    )
+    .await;
     let url = l1.node.http_url();
     let l2 = start(dir.path(), &record, &url, &l1, Some(batcher())).await;
     pass_until("something is safe", &l1, &l2, async || l2.status().safe.number > 5).await;

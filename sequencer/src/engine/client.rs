@@ -10,7 +10,9 @@ use alloy::{
     rpc::types::engine::{ExecutionPayloadV3, ForkchoiceState, ForkchoiceUpdated, PayloadId, PayloadStatus},
 };
 use jsonrpsee::core::async_trait;
-use op_alloy::rpc_types_engine::{OpExecutionPayloadEnvelopeV3, OpPayloadAttributes};
+use op_alloy::rpc_types_engine::{
+    OpExecutionPayloadEnvelopeV3, OpExecutionPayloadEnvelopeV4, OpExecutionPayloadV4, OpPayloadAttributes,
+};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -119,5 +121,18 @@ impl Engine for EngineClient {
     ) -> Result<PayloadStatus, EngineError> {
         // A rollup's payload carries no blobs, so there are no versioned hashes.
         self.call("engine_newPayloadV3", json!([payload, [], parent_beacon_block_root])).await
+    }
+
+    async fn get_payload_v4(&self, id: PayloadId) -> Result<OpExecutionPayloadEnvelopeV4, EngineError> {
+        self.call("engine_getPayloadV4", json!([id])).await
+    }
+
+    async fn new_payload_v4(
+        &self,
+        payload: OpExecutionPayloadV4,
+        parent_beacon_block_root: B256,
+    ) -> Result<PayloadStatus, EngineError> {
+        // Nor has it requests to the consensus layer.
+        self.call("engine_newPayloadV4", json!([payload, [], parent_beacon_block_root, []])).await
     }
 }

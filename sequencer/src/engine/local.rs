@@ -3,19 +3,22 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use alloy::{
-    consensus::{Header, Sealed},
-    primitives::{B256, U256},
+    consensus::{Header, Sealed, constants::EMPTY_WITHDRAWALS},
+    primitives::{B64, B256, U256},
     rpc::types::engine::{
         BlobsBundleV1, ExecutionPayloadV1, ExecutionPayloadV2, ExecutionPayloadV3, ForkchoiceState, ForkchoiceUpdated,
         PayloadId, PayloadStatus, PayloadStatusEnum,
     },
 };
 use jsonrpsee::core::async_trait;
-use op_alloy::rpc_types_engine::{OpExecutionPayloadEnvelopeV3, OpPayloadAttributes};
+use op_alloy::rpc_types_engine::{
+    OpExecutionPayloadEnvelopeV3, OpExecutionPayloadEnvelopeV4, OpExecutionPayloadV4, OpPayloadAttributes,
+};
 
 use super::{Engine, EngineError};
 use crate::{
     chain::{Chain, Head, ProduceError},
+    config::ChainKind,
     error::{NodeError, StoreError},
     exec::{attributes::Attributes, block::ExecuteError, env::FEE_RECIPIENT},
 };
@@ -24,6 +27,7 @@ use crate::{
 const UNKNOWN_PAYLOAD: i64 = -38001;
 const INVALID_FORKCHOICE: i64 = -38002;
 const INVALID_ATTRIBUTES: i64 = -38003;
+const UNSUPPORTED_FORK: i64 = -38005;
 /// The node itself failed.
 const INTERNAL: i64 = -32603;
 
@@ -46,12 +50,26 @@ struct Begun {
     id: PayloadId,
     parent: B256,
     attributes: Attributes,
-    built: Option<OpExecutionPayloadEnvelopeV3>,
+    built: Option<OpExecutionPayloadV4>,
 }
 
 impl LocalEngine {
     pub(crate) fn new(chain: Arc<Chain>) -> Self {
         Self { chain, begun: Arc::default() }
+    }
+
+    /// A method is for the payloads of one fork: Isthmus or what was before it.
+    fn check_fork(&self, method: &'static str, isthmus: bool) -> Result<(), EngineError> {
+        let has = self.chain.config.kind == ChainKind::Isthmus;
+        if has == isthmus {
+            return Ok(());
+        }
+        let (fork, version) = if has { ("Isthmus", "V4") } else { ("Granite", "V3") };
+        Err(refused(
+            method,
+            UNSUPPORTED_FORK,
+            format!("this chain has the rules of {fork}: call {version} of the method"),
+        ))
     }
 
     fn choose(
@@ -110,8 +128,16 @@ impl LocalEngine {
         if given.withdrawals.as_ref().is_none_or(|withdrawals| !withdrawals.is_empty()) {
             return refuse("withdrawals must be an empty list".into());
         }
-        if attributes.eip_1559_params.is_some() || attributes.min_base_fee.is_some() {
-            return refuse("eip1559Params and minBaseFee are of later forks than Granite".into());
+        if attributes.min_base_fee.is_some() {
+            return refuse("minBaseFee is of a later fork than Isthmus".into());
+        }
+        match (self.chain.config.kind == ChainKind::Isthmus, attributes.eip_1559_params) {
+            (true, None) => return refuse("eip1559Params is missing".into()),
+            (true, Some(params)) if params[..4] == [0; 4] && !params.is_zero() => {
+                return refuse(format!("eip1559Params {params} has a denominator of zero"));
+            }
+            (false, Some(_)) => return refuse("eip1559Params is of a later fork than Granite".into()),
+            _ => (),
         }
         Ok(Begun {
             id: attributes.payload_id(&parent.hash(), VERSION),
@@ -121,6 +147,7 @@ impl LocalEngine {
                 prev_randao: given.prev_randao,
                 parent_beacon_root,
                 gas_limit,
+                base_fee_params: attributes.eip_1559_params,
                 forced: attributes.transactions.clone().unwrap_or_default(),
                 from_pool: !attributes.no_tx_pool.unwrap_or_default(),
             },
@@ -128,34 +155,35 @@ impl LocalEngine {
         })
     }
 
-    fn fetch(&self, id: PayloadId) -> Result<OpExecutionPayloadEnvelopeV3, EngineError> {
-        let refuse = |code, message: String| refused("engine_getPayloadV3", code, message);
+    /// The block that was begun, and its parent's beacon root.
+    fn fetch(&self, method: &'static str, id: PayloadId) -> Result<(OpExecutionPayloadV4, B256), EngineError> {
+        let refuse = |code, message: String| refused(method, code, message);
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(begun) = begun.as_mut().filter(|begun| begun.id == id) else {
             return Err(refuse(UNKNOWN_PAYLOAD, format!("no block was begun as {id}")));
         };
+        let parent_beacon_root = begun.attributes.parent_beacon_root;
         if let Some(built) = &begun.built {
-            return Ok(built.clone());
+            return Ok((built.clone(), parent_beacon_root));
         }
         let produced = self.chain.produce(begun.parent, &begun.attributes).map_err(|error| match error {
             ProduceError::Stale { .. } => refuse(UNKNOWN_PAYLOAD, error.to_string()),
             ProduceError::Execute(ExecuteError::Forced { .. }) => refuse(INVALID_ATTRIBUTES, error.to_string()),
             error => refuse(INTERNAL, error.to_string()),
         })?;
-        let built = OpExecutionPayloadEnvelopeV3 {
-            execution_payload: self.payload(&produced).map_err(|error| refuse(INTERNAL, error.to_string()))?,
-            block_value: U256::ZERO,
-            blobs_bundle: BlobsBundleV1 { commitments: Vec::new(), proofs: Vec::new(), blobs: Vec::new() },
-            should_override_builder: false,
-            parent_beacon_block_root: begun.attributes.parent_beacon_root,
-        };
+        let built = self.payload(&produced).map_err(|error| refuse(INTERNAL, error.to_string()))?;
         begun.built = Some(built.clone());
-        Ok(built)
+        Ok((built, parent_beacon_root))
     }
 
-    fn execute(&self, payload: &ExecutionPayloadV3, parent_beacon_root: B256) -> Result<PayloadStatus, EngineError> {
-        let failed = |error: String| refused("engine_newPayloadV3", INTERNAL, error);
-        let block = &payload.payload_inner.payload_inner;
+    fn execute(
+        &self,
+        method: &'static str,
+        payload: &OpExecutionPayloadV4,
+        parent_beacon_root: B256,
+    ) -> Result<PayloadStatus, EngineError> {
+        let failed = |error: String| refused(method, INTERNAL, error);
+        let block = &payload.payload_inner.payload_inner.payload_inner;
         let head = self.chain.head();
         let number = |hash| head.snapshot.number(hash).map_err(|error| failed(error.to_string()));
         let valid = |hash| PayloadStatus::new(PayloadStatusEnum::Valid, Some(hash));
@@ -179,6 +207,7 @@ impl LocalEngine {
             prev_randao: block.prev_randao,
             parent_beacon_root,
             gas_limit: block.gas_limit,
+            base_fee_params: block.extra_data.get(1..9).map(B64::from_slice),
             forced: block.transactions.clone(),
             from_pool: false,
         };
@@ -198,7 +227,7 @@ impl LocalEngine {
     }
 
     /// A block of the chain as a payload.
-    fn payload(&self, header: &Sealed<Header>) -> Result<ExecutionPayloadV3, StoreError> {
+    fn payload(&self, header: &Sealed<Header>) -> Result<OpExecutionPayloadV4, StoreError> {
         let transactions = self.chain.head().snapshot.transactions(header.number)?;
         let block = ExecutionPayloadV1 {
             parent_hash: header.parent_hash,
@@ -216,11 +245,13 @@ impl LocalEngine {
             block_hash: header.hash(),
             transactions,
         };
-        Ok(ExecutionPayloadV3 {
+        let payload = ExecutionPayloadV3 {
             payload_inner: ExecutionPayloadV2 { payload_inner: block, withdrawals: Vec::new() },
             blob_gas_used: header.blob_gas_used.unwrap_or_default(),
             excess_blob_gas: header.excess_blob_gas.unwrap_or_default(),
-        })
+        };
+        let withdrawals_root = header.withdrawals_root.unwrap_or(EMPTY_WITHDRAWALS);
+        Ok(OpExecutionPayloadV4::from_v3_with_withdrawals_root(payload, withdrawals_root))
     }
 
     /// Runs what may block where blocking is allowed.
@@ -261,7 +292,16 @@ impl Engine for LocalEngine {
     }
 
     async fn get_payload(&self, id: PayloadId) -> Result<OpExecutionPayloadEnvelopeV3, EngineError> {
-        self.blocking(move |engine| engine.fetch(id)).await
+        let method = "engine_getPayloadV3";
+        self.check_fork(method, false)?;
+        let (payload, parent_beacon_block_root) = self.blocking(move |engine| engine.fetch(method, id)).await?;
+        Ok(OpExecutionPayloadEnvelopeV3 {
+            execution_payload: payload.payload_inner,
+            block_value: U256::ZERO,
+            blobs_bundle: no_blobs(),
+            should_override_builder: false,
+            parent_beacon_block_root,
+        })
     }
 
     async fn new_payload(
@@ -269,6 +309,38 @@ impl Engine for LocalEngine {
         payload: ExecutionPayloadV3,
         parent_beacon_block_root: B256,
     ) -> Result<PayloadStatus, EngineError> {
-        self.blocking(move |engine| engine.execute(&payload, parent_beacon_block_root)).await
+        let method = "engine_newPayloadV3";
+        self.check_fork(method, false)?;
+        let payload = OpExecutionPayloadV4::from_v3_with_withdrawals_root(payload, EMPTY_WITHDRAWALS);
+        self.blocking(move |engine| engine.execute(method, &payload, parent_beacon_block_root)).await
     }
+
+    async fn get_payload_v4(&self, id: PayloadId) -> Result<OpExecutionPayloadEnvelopeV4, EngineError> {
+        let method = "engine_getPayloadV4";
+        self.check_fork(method, true)?;
+        let (execution_payload, parent_beacon_block_root) =
+            self.blocking(move |engine| engine.fetch(method, id)).await?;
+        Ok(OpExecutionPayloadEnvelopeV4 {
+            execution_payload,
+            block_value: U256::ZERO,
+            blobs_bundle: no_blobs(),
+            should_override_builder: false,
+            parent_beacon_block_root,
+            execution_requests: Vec::new(),
+        })
+    }
+
+    async fn new_payload_v4(
+        &self,
+        payload: OpExecutionPayloadV4,
+        parent_beacon_block_root: B256,
+    ) -> Result<PayloadStatus, EngineError> {
+        let method = "engine_newPayloadV4";
+        self.check_fork(method, true)?;
+        self.blocking(move |engine| engine.execute(method, &payload, parent_beacon_block_root)).await
+    }
+}
+
+const fn no_blobs() -> BlobsBundleV1 {
+    BlobsBundleV1 { commitments: Vec::new(), proofs: Vec::new(), blobs: Vec::new() }
 }

@@ -5,8 +5,8 @@
 //!                                        \--> EngineClient --HTTP + JWT--> op-reth, op-geth ...
 //! ```
 //!
-//! The methods are those of the published interface in the version that Cancun's and Granite's payloads have (V3), with
-//! the OP Stack's additions to the payload attributes.
+//! The methods are those of the published interface in the versions that the payloads of Granite (V3) and of Isthmus (V4, which states the
+//! withdrawals' root) have, with the OP Stack's additions to the payload attributes. A chain takes those of its own fork alone.
 
 mod client;
 mod jwt;
@@ -17,7 +17,9 @@ use alloy::{
     rpc::types::engine::{ExecutionPayloadV3, ForkchoiceState, ForkchoiceUpdated, PayloadId, PayloadStatus},
 };
 use jsonrpsee::core::async_trait;
-use op_alloy::rpc_types_engine::{OpExecutionPayloadEnvelopeV3, OpPayloadAttributes};
+use op_alloy::rpc_types_engine::{
+    OpExecutionPayloadEnvelopeV3, OpExecutionPayloadEnvelopeV4, OpExecutionPayloadV4, OpPayloadAttributes,
+};
 
 pub use client::EngineClient;
 pub use jwt::JwtSecret;
@@ -49,6 +51,22 @@ pub trait Engine: Send + Sync {
     async fn new_payload(
         &self,
         payload: ExecutionPayloadV3,
+        parent_beacon_block_root: B256,
+    ) -> Result<PayloadStatus, EngineError>;
+
+    /// The block that was begun, on a chain with the rules of Isthmus.
+    ///
+    /// # Errors
+    /// As [`Self::get_payload`]; [`EngineError::Rpc`] with code -38005 on another chain.
+    async fn get_payload_v4(&self, id: PayloadId) -> Result<OpExecutionPayloadEnvelopeV4, EngineError>;
+
+    /// Executes a block on a chain with the rules of Isthmus and says whether it is valid.
+    ///
+    /// # Errors
+    /// [`EngineError::Rpc`] with code -38005 on another chain; see [`EngineError`] for the rest.
+    async fn new_payload_v4(
+        &self,
+        payload: OpExecutionPayloadV4,
         parent_beacon_block_root: B256,
     ) -> Result<PayloadStatus, EngineError>;
 }

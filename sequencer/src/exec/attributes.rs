@@ -3,7 +3,7 @@
 use alloy::{
     consensus::{Transaction, TxEnvelope, transaction::SignerRecoverable},
     eips::eip2718::Decodable2718,
-    primitives::{B256, Bytes, U256, keccak256},
+    primitives::{B64, B256, Bytes, U256, keccak256},
 };
 use op_alloy::consensus::{OpTxEnvelope, TxDeposit};
 use op_revm::{OpTransaction, transaction::deposit::DepositTransactionParts};
@@ -27,6 +27,9 @@ pub struct Attributes {
     pub parent_beacon_root: B256,
     /// Gas that the block's transactions may use together.
     pub gas_limit: u64,
+    /// Under Isthmus the parameters of the base fee after this block, denominator and elasticity in four bytes each. `None` or zero: the
+    /// usual ones.
+    pub base_fee_params: Option<B64>,
     /// Transactions that the block begins with, encoded (EIP-2718).
     pub forced: Vec<Bytes>,
     /// Whether the mempool fills the rest.

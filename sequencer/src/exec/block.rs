@@ -6,8 +6,10 @@ use alloy::{
     },
     eips::{
         eip2718::Encodable2718,
+        eip2935::HISTORY_STORAGE_ADDRESS,
         eip4788::BEACON_ROOTS_ADDRESS,
         eip4844::{DATA_GAS_PER_BLOB, MAX_DATA_GAS_PER_BLOCK_DENCUN},
+        eip7685::EMPTY_REQUESTS_HASH,
     },
     primitives::{Address, B256, Bloom, Bytes, KECCAK256_EMPTY, U256, logs_bloom},
 };
@@ -96,7 +98,7 @@ pub(crate) fn execute(
     let mut state = State::builder().with_database_ref(parent).with_bundle_update().build();
     let mut done = Executed::default();
     let mut evm = rules.evm(&mut state);
-    tell_beacon_root(rules, &mut evm)?;
+    before_transactions(rules, &mut evm)?;
     run_forced(rules, &mut evm, forced, &mut done)?;
     while rules.gas_limit - done.gas_used >= LEAST_GAS && !enough() {
         let Some(tx) = source.next() else { break };
@@ -128,22 +130,30 @@ pub(crate) fn execute(
     Ok(done)
 }
 
-/// Notes the root of the parent beacon block in the contract of EIP-4788, where there is one.
-pub(super) fn tell_beacon_root(rules: &BlockRules, evm: &mut Evm<'_, '_>) -> Result<(), ExecuteError> {
-    let contract = evm.0.ctx.db_mut().basic(BEACON_ROOTS_ADDRESS).map_err(database)?;
-    if contract.is_none_or(|account| account.code_hash == KECCAK256_EMPTY) {
+/// What a block does before its transactions: notes the parent's hash in the contract of EIP-2935, since Isthmus, and the root of the parent
+/// beacon block in that of EIP-4788, where there is one.
+pub(super) fn before_transactions(rules: &BlockRules, evm: &mut Evm<'_, '_>) -> Result<(), ExecuteError> {
+    if rules.kind == ChainKind::Isthmus {
+        tell(evm, HISTORY_STORAGE_ADDRESS, rules.parent_hash)?;
+    }
+    tell(evm, BEACON_ROOTS_ADDRESS, rules.parent_beacon_root)
+}
+
+/// Tells a contract a word before the block's transactions, where the contract is there.
+fn tell(evm: &mut Evm<'_, '_>, contract: Address, word: B256) -> Result<(), ExecuteError> {
+    let account = evm.0.ctx.db_mut().basic(contract).map_err(database)?;
+    if account.is_none_or(|account| account.code_hash == KECCAK256_EMPTY) {
         return Ok(());
     }
-    let root = Bytes::copy_from_slice(rules.parent_beacon_root.as_slice());
-    match evm.system_call(BEACON_ROOTS_ADDRESS, root) {
+    match evm.system_call(contract, Bytes::copy_from_slice(word.as_slice())) {
         Ok(outcome) => {
             let mut state = outcome.state;
-            state.retain(|address, _| *address == BEACON_ROOTS_ADDRESS);
+            state.retain(|address, _| *address == contract);
             evm.commit(state);
             Ok(())
         }
         Err(EVMError::Database(error)) => Err(database(error)),
-        Err(error) => Err(StoreError::Corrupt(format!("the beacon root could not be noted: {error}")).into()),
+        Err(error) => Err(StoreError::Corrupt(format!("{contract} could not be told: {error}")).into()),
     }
 }
 
@@ -215,7 +225,7 @@ impl Executed {
         self.blobs.extend(tx.blobs.iter().flat_map(|blobs| blobs.iter().cloned()));
     }
 
-    /// The block's header once its state root is known.
+    /// The block's header once its state root is known. Under Isthmus the withdrawals' root is for the caller to set.
     pub(crate) fn header(&self, rules: &BlockRules, parent_hash: B256, state_root: B256) -> Header {
         let mut bloom = Bloom::ZERO;
         let receipts_root = ordered_trie_root_with_encoder(&self.receipts, |receipt, out| {
@@ -240,6 +250,8 @@ impl Executed {
             blob_gas_used: Some(self.blobs.len() as u64 * DATA_GAS_PER_BLOB),
             excess_blob_gas: Some(rules.excess_blob_gas),
             parent_beacon_block_root: Some(rules.parent_beacon_root),
+            extra_data: rules.kind.extra_data(rules.base_fee_params),
+            requests_hash: (rules.kind == ChainKind::Isthmus).then_some(EMPTY_REQUESTS_HASH),
             ..Header::default()
         }
     }
@@ -281,7 +293,7 @@ pub(crate) fn deposit_receipt<T>(receipt: &StoredReceipt, inner: Receipt<T>) -> 
     }
 }
 
-/// The mempool lets in types 0, 1 and 2 only, on Ethereum 3 as well.
+/// The mempool lets in types 0, 1 and 2 only, on Ethereum 3 and under Isthmus 4 as well.
 pub(crate) fn tx_type(byte: u8) -> TxType {
     TxType::try_from(byte).unwrap_or_default()
 }

@@ -12,6 +12,7 @@ use revm::{
         TxEnv,
         result::{EVMError, ExecutionResult},
     },
+    context_interface::either::Either,
     database::AccountStatus,
     database_interface::bal::EvmDatabaseError,
 };
@@ -87,7 +88,9 @@ pub(crate) fn message(
     }
     let blob_hashes = request.blob_versioned_hashes.clone().unwrap_or_default();
     let takes_blobs = rules.kind == ChainKind::Ethereum;
-    if (!blob_hashes.is_empty() && !takes_blobs) || request.authorization_list.is_some() {
+    let authorizations = request.authorization_list.clone().unwrap_or_default();
+    let sets_code = rules.kind == ChainKind::Isthmus;
+    if (!blob_hashes.is_empty() && !takes_blobs) || (!authorizations.is_empty() && !sets_code) {
         return invalid("blob and set-code transactions are not supported");
     }
     if request.chain_id.is_some_and(|id| id != rules.chain_id) {
@@ -105,6 +108,7 @@ pub(crate) fn message(
     }
     let base = TxEnv {
         tx_type: match (blob_hashes.is_empty(), request.max_fee_per_gas) {
+            _ if !authorizations.is_empty() => 4,
             (false, _) => 3,
             (true, Some(_)) => 2,
             (true, None) => u8::from(request.access_list.is_some()),
@@ -121,7 +125,7 @@ pub(crate) fn message(
         gas_priority_fee: request.max_fee_per_gas.and(tip),
         max_fee_per_blob_gas: request.max_fee_per_blob_gas.unwrap_or_else(|| rules.blob_fee_wei()),
         blob_hashes,
-        ..TxEnv::default()
+        authorization_list: authorizations.into_iter().map(Either::Left).collect(),
     };
     // The L1 fee of a message that is never sent is not charged, so its encoding does not matter.
     Ok(OpTransaction { base, enveloped_tx: Some(Bytes::new()), deposit: Default::default() })

@@ -6,22 +6,19 @@ use alloy::{
         eip4844::{DATA_GAS_PER_BLOB, MAX_DATA_GAS_PER_BLOCK_DENCUN},
         eip7840::BlobParams,
     },
-    primitives::{Address, B256, Bytes, U256, address, keccak256},
+    primitives::{Address, B64, B256, Bytes, U256, address, keccak256},
 };
 use op_revm::{DefaultOp, OpBuilder, OpContext, OpSpecId, OpTransaction, api::builder::DefaultOpEvm};
 use revm::{
     Context,
     context::{BlockEnv, CfgEnv, TxEnv},
-    context_interface::block::BlobExcessGasAndPrice,
+    context_interface::{block::BlobExcessGasAndPrice, either::Either},
     database_interface::WrapDatabaseRef,
     primitives::eip4844::BLOB_BASE_FEE_UPDATE_FRACTION_CANCUN,
 };
 
 use super::attributes::Attributes;
 use crate::{config::ChainKind, store::State};
-
-/// The rules of execution.
-pub(crate) const SPEC: OpSpecId = OpSpecId::GRANITE;
 
 /// Receives the tips: the OP Stack's sequencer fee vault.
 pub(crate) const FEE_RECIPIENT: Address = address!("4200000000000000000000000000000000000011");
@@ -60,6 +57,10 @@ pub(crate) struct BlockRules {
     pub(crate) prev_randao: B256,
     /// What EIP-4788 tells contracts about the consensus layer.
     pub(crate) parent_beacon_root: B256,
+    /// What EIP-2935 tells contracts about the chain.
+    pub(crate) parent_hash: B256,
+    /// Parameters of the base fee after the block, where headers state them: denominator and elasticity. `None` or zero: the usual ones.
+    pub(crate) base_fee_params: Option<B64>,
     /// Blob gas above the target that earlier blocks used (EIP-4844); always zero on a rollup.
     pub(crate) excess_blob_gas: u64,
 }
@@ -68,7 +69,7 @@ impl BlockRules {
     /// The rules of the block after `parent`.
     pub(crate) fn after(chain_id: u64, kind: ChainKind, parent: &Sealed<Header>, timestamp_s: u64) -> Self {
         let excess_blob_gas = match kind {
-            ChainKind::Rollup => 0,
+            ChainKind::Rollup | ChainKind::Isthmus => 0,
             ChainKind::Ethereum => parent.next_block_excess_blob_gas(BlobParams::cancun()).unwrap_or_default(),
         };
         Self {
@@ -78,9 +79,11 @@ impl BlockRules {
             timestamp_s,
             beneficiary: kind.beneficiary(),
             gas_limit: parent.gas_limit,
-            base_fee_wei: parent.next_block_base_fee(kind.base_fee_params()).unwrap_or_default(),
+            base_fee_wei: kind.next_base_fee(parent),
             prev_randao: keccak256(parent.hash()),
             parent_beacon_root: B256::ZERO,
+            parent_hash: parent.hash(),
+            base_fee_params: None,
             excess_blob_gas,
         }
     }
@@ -91,6 +94,7 @@ impl BlockRules {
             gas_limit: attributes.gas_limit,
             prev_randao: attributes.prev_randao,
             parent_beacon_root: attributes.parent_beacon_root,
+            base_fee_params: attributes.base_fee_params,
             ..Self::after(chain_id, kind, parent, attributes.timestamp_s)
         }
     }
@@ -107,6 +111,8 @@ impl BlockRules {
             base_fee_wei: header.base_fee_per_gas.unwrap_or_default(),
             prev_randao: header.mix_hash,
             parent_beacon_root: header.parent_beacon_block_root.unwrap_or_default(),
+            parent_hash: header.parent_hash,
+            base_fee_params: None,
             excess_blob_gas: header.excess_blob_gas.unwrap_or_default(),
         }
     }
@@ -137,7 +143,7 @@ impl BlockRules {
     }
 
     fn cfg(&self) -> CfgEnv<OpSpecId> {
-        CfgEnv::new_with_spec(SPEC)
+        CfgEnv::new_with_spec(self.kind.spec())
             .with_chain_id(self.chain_id)
             .with_max_blobs_per_tx(MAX_DATA_GAS_PER_BLOCK_DENCUN / DATA_GAS_PER_BLOB)
     }
@@ -180,7 +186,7 @@ pub(crate) fn tx_env(tx: &impl Transaction, sender: Address, raw: Bytes) -> OpTr
         gas_priority_fee: tx.max_priority_fee_per_gas(),
         blob_hashes: tx.blob_versioned_hashes().unwrap_or_default().to_vec(),
         max_fee_per_blob_gas: tx.max_fee_per_blob_gas().unwrap_or_default(),
-        ..TxEnv::default()
+        authorization_list: tx.authorization_list().unwrap_or_default().iter().cloned().map(Either::Left).collect(),
     };
     OpTransaction { base, enveloped_tx: Some(raw), deposit: Default::default() }
 }

@@ -17,7 +17,14 @@ use kona_mpt::{NoopTrieHinter, TrieNode, TrieProvider};
 use op_alloy_rpc_types_engine_18::OpPayloadAttributes;
 
 use super::{env::FEE_RECIPIENT, random::World};
-use crate::{chain::Chain, config::NodeConfig, exec::attributes::Attributes, predeploys::RULES, store::Store};
+use crate::{
+    chain::Chain,
+    config::{ChainKind, NodeConfig},
+    exec::attributes::Attributes,
+    l1::MESSAGE_PASSER,
+    predeploys::RULES,
+    store::Store,
+};
 
 const CHAIN_ID: u64 = RULES.chain_id;
 
@@ -53,8 +60,9 @@ impl TrieDBProvider for &Preimages {
     }
 }
 
-fn rollup() -> RollupConfig {
+fn rollup(kind: ChainKind) -> RollupConfig {
     let zero = Some(0);
+    let isthmus = (kind == ChainKind::Isthmus).then_some(0);
     RollupConfig {
         l2_chain_id: CHAIN_ID.into(),
         block_time: 1,
@@ -65,6 +73,8 @@ fn rollup() -> RollupConfig {
             ecotone_time: zero,
             fjord_time: zero,
             granite_time: zero,
+            holocene_time: isthmus,
+            isthmus_time: isthmus,
             ..HardForkConfig::default()
         },
         chain_op_config: BaseFeeConfig {
@@ -77,9 +87,9 @@ fn rollup() -> RollupConfig {
 }
 
 /// The header that kona makes after `parent`.
-fn by_kona(preimages: &Preimages, parent: &Header, attributes: &Attributes) -> Header {
+fn by_kona(kind: ChainKind, preimages: &Preimages, parent: &Header, attributes: &Attributes) -> Header {
     let parent = Header1::decode(&mut alloy_rlp::encode(parent).as_slice()).unwrap().seal_slow();
-    let config = rollup();
+    let config = rollup(kind);
     let mut builder = StatelessL2Builder::new(&config, OpEvmFactory::default(), preimages, NoopTrieHinter, parent);
     let built = builder.build_block(OpPayloadAttributes {
         payload_attributes: PayloadAttributes {
@@ -92,7 +102,7 @@ fn by_kona(preimages: &Preimages, parent: &Header, attributes: &Attributes) -> H
         transactions: Some(attributes.forced.clone()),
         no_tx_pool: Some(true),
         gas_limit: Some(attributes.gas_limit),
-        eip_1559_params: None,
+        eip_1559_params: attributes.base_fee_params,
     });
     let header = alloy_rlp::encode(built.unwrap().header.inner());
     Header::decode(&mut header.as_slice()).unwrap()
@@ -107,6 +117,8 @@ struct Seen {
     logs: usize,
     slots_deleted: usize,
     accounts_gone: usize,
+    set_code: usize,
+    withdrawals: usize,
 }
 
 type Slots = HashMap<Address, Vec<(U256, U256)>>;
@@ -126,6 +138,8 @@ impl Seen {
             self.failed_deposits += usize::from(!receipt.success && receipt.tx_type == 0x7e);
             self.created += usize::from(!receipt.created.is_empty());
             self.logs += receipt.logs.len();
+            self.set_code += usize::from(receipt.tx_type == 4);
+            self.withdrawals += receipt.logs.iter().filter(|log| log.address == MESSAGE_PASSER).count();
             let created = Address::try_from(receipt.created.as_ref()).ok();
             self.accounts_gone += usize::from(created.is_some_and(|made| state.account(made).unwrap().is_none()));
         }
@@ -138,16 +152,19 @@ impl Seen {
 }
 
 /// A chain with everything that a rollup has in block 0.
-fn chain(dir: &std::path::Path) -> Chain {
-    let mut config = NodeConfig { chain_id: CHAIN_ID, genesis_time_s: Some(1_000_000), ..NodeConfig::dev().unwrap() };
-    config.genesis.extend(RULES.accounts().unwrap());
+fn chain(kind: ChainKind, dir: &std::path::Path) -> Chain {
+    let mut config =
+        NodeConfig { kind, chain_id: CHAIN_ID, genesis_time_s: Some(1_000_000), ..NodeConfig::dev().unwrap() };
+    config.genesis.extend(RULES.accounts_for(kind).unwrap());
     Chain::open(config, Store::open(dir, 1 << 26).unwrap()).unwrap()
 }
 
-fn compare(seed: u64, blocks: u64, seen: &mut Seen) {
+fn compare(kind: ChainKind, seed: u64, blocks: u64, seen: &mut Seen) {
     let dir = tempfile::tempdir().unwrap();
-    let chain = chain(dir.path());
-    let mut world = World::new(seed, CHAIN_ID);
+    let chain = chain(kind, dir.path());
+    let isthmus = kind == ChainKind::Isthmus;
+    let world = World::new(seed, CHAIN_ID);
+    let mut world = if isthmus { world.isthmus() } else { world };
     let mut preimages = Preimages::default();
     for number in 1..=blocks {
         let parent = chain.head();
@@ -158,13 +175,14 @@ fn compare(seed: u64, blocks: u64, seen: &mut Seen) {
             prev_randao: world.dice.hash(),
             parent_beacon_root: world.dice.hash(),
             gas_limit: 30_000_000 + world.dice.below(5) * 1_000_000,
+            base_fee_params: isthmus.then(|| world.base_fee_params()),
             forced: world.block(number),
             from_pool: false,
         };
         let before = slots(&chain, &world.known);
         let ours = chain.produce(parent.header.hash(), &attributes).unwrap();
         seen.look(&chain, &world.known, &before);
-        let theirs = by_kona(&preimages, &parent.header, &attributes);
+        let theirs = by_kona(kind, &preimages, &parent.header, &attributes);
         assert_eq!(ours.inner(), &theirs, "seed {seed}, block {number}");
         assert_eq!(ours.hash(), Sealed::new(theirs).hash());
     }
@@ -174,10 +192,21 @@ fn compare(seed: u64, blocks: u64, seen: &mut Seen) {
 fn random_blocks_have_the_headers_that_kona_gives_them() {
     let mut seen = Seen::default();
     for seed in 0..4 {
-        compare(seed, 25, &mut seen);
+        compare(ChainKind::Rollup, seed, 25, &mut seen);
     }
     println!("{seen:?}");
     let counts = [seen.failed, seen.failed_deposits, seen.created, seen.logs, seen.slots_deleted, seen.accounts_gone];
+    assert!(counts.iter().all(|count| *count >= 3), "the blocks do too little: {seen:?}");
+}
+
+#[test]
+fn random_blocks_of_isthmus_have_the_headers_that_kona_gives_them() {
+    let mut seen = Seen::default();
+    for seed in 10..14 {
+        compare(ChainKind::Isthmus, seed, 25, &mut seen);
+    }
+    println!("{seen:?}");
+    let counts = [seen.failed, seen.created, seen.logs, seen.slots_deleted, seen.set_code, seen.withdrawals];
     assert!(counts.iter().all(|count| *count >= 3), "the blocks do too little: {seen:?}");
 }
 
@@ -187,7 +216,8 @@ fn random_blocks_have_the_headers_that_kona_gives_them() {
 fn many_random_blocks_have_the_headers_that_kona_gives_them() {
     let mut seen = Seen::default();
     for seed in 1000..1100 {
-        compare(seed, 50, &mut seen);
+        compare(ChainKind::Rollup, seed, 50, &mut seen);
+        compare(ChainKind::Isthmus, seed, 50, &mut seen);
     }
     println!("{seen:?}");
 }

@@ -1,17 +1,18 @@
 //! Random blocks: programs, transactions and deposits that touch everything a block can change.
 
 use alloy::{
-    consensus::{SignableTransaction, TxEip1559, TxEip2930, TxEnvelope, TxLegacy},
+    consensus::{SignableTransaction, TxEip1559, TxEip2930, TxEip7702, TxEnvelope, TxLegacy},
     eips::{
         eip2718::Encodable2718,
         eip2930::{AccessList, AccessListItem},
+        eip7702::Authorization,
     },
-    primitives::{Address, B256, Bytes, TxKind, U256, address},
+    primitives::{Address, B64, B256, Bytes, TxKind, U256, address},
     signers::{SignerSync, local::PrivateKeySigner},
 };
 use op_alloy::consensus::{OpTxEnvelope, TxDeposit};
 
-use crate::dev::dev_accounts;
+use crate::{dev::dev_accounts, l1::MESSAGE_PASSER};
 
 /// Sends the deposit that describes L1.
 const DEPOSITOR: Address = address!("DeaDDEaDDeAdDeAdDEAdDEaddeAddEAdDEAd0001");
@@ -189,6 +190,14 @@ pub(super) struct World {
     /// Addresses that programs and transactions know: accounts, contracts, precompiles, some that do not exist.
     pub(super) known: Vec<Address>,
     chain_id: u64,
+    isthmus: bool,
+    /// Nonces of the accounts that are set to code.
+    authorized: [u64; 3],
+}
+
+/// An account that is set to code, and sends nothing.
+fn authority_key(number: usize) -> PrivateKeySigner {
+    PrivateKeySigner::from_bytes(&B256::repeat_byte(0x41 + number as u8)).unwrap()
 }
 
 impl World {
@@ -198,7 +207,32 @@ impl World {
         known.extend((1..=10u8).map(Address::with_last_byte));
         known.extend([address!("0000000000000000000000000000000000000100"), L1_BLOCK]);
         known.extend((0..6u8).map(|byte| Address::repeat_byte(0xd0 + byte)));
-        Self { dice: Dice::new(seed), nonces: vec![0; keys.len()], keys, known, chain_id }
+        Self {
+            dice: Dice::new(seed),
+            nonces: vec![0; keys.len()],
+            keys,
+            known,
+            chain_id,
+            isthmus: false,
+            authorized: [0; 3],
+        }
+    }
+
+    /// With withdrawals, an operator's fee, and accounts that are set to code.
+    pub(super) fn isthmus(mut self) -> Self {
+        self.known.extend((0..3).map(|number| authority_key(number).address()));
+        Self { isthmus: true, ..self }
+    }
+
+    /// Parameters of the base fee, at times the usual ones.
+    pub(super) fn base_fee_params(&mut self) -> B64 {
+        match self.dice.below(3) {
+            0 => B64::ZERO,
+            _ => {
+                let parts = [1 + self.dice.below(400), 1 + self.dice.below(10)].map(|part| (part as u32).to_be_bytes());
+                B64::from_slice(&parts.concat())
+            }
+        }
     }
 
     /// The transactions of a block, with the deposit that describes L1 and other deposits before the rest.
@@ -210,11 +244,14 @@ impl World {
         for _ in 0..self.dice.below(14) {
             raws.push(self.transaction());
         }
+        if self.isthmus && self.dice.below(2) == 0 {
+            raws.push(self.withdrawal());
+        }
         raws
     }
 
     fn l1_attributes(&mut self, number: u64) -> Bytes {
-        let mut input = vec![0x44, 0x0a, 0x5e, 0x20];
+        let mut input = if self.isthmus { vec![0x09, 0x89, 0x99, 0xbe] } else { vec![0x44, 0x0a, 0x5e, 0x20] };
         input.extend((self.dice.below(3000) as u32).to_be_bytes());
         input.extend((self.dice.below(1_000_000) as u32).to_be_bytes());
         [number, 1_000_000 + number, number].iter().for_each(|word| input.extend(word.to_be_bytes()));
@@ -222,6 +259,10 @@ impl World {
         input.extend(U256::from(self.dice.below(1 << 30)).to_be_bytes::<32>());
         input.extend(self.dice.hash());
         input.extend(Address::repeat_byte(8).into_word());
+        if self.isthmus {
+            input.extend((self.dice.below(2_000_000) as u32).to_be_bytes());
+            input.extend(self.dice.below(1 << 30).to_be_bytes());
+        }
         encode_deposit(self.dice.hash(), DEPOSITOR, L1_BLOCK.into(), 0, 0, 1_000_000, input)
     }
 
@@ -235,6 +276,43 @@ impl World {
         }
         let (to, input) = (self.dice.one_of(&self.known), self.calldata());
         encode_deposit(source, from, to.into(), mint, value, gas, input.into())
+    }
+
+    /// A withdrawal of nothing, which `receive` of the message passer makes of a plain transfer.
+    fn withdrawal(&mut self) -> Bytes {
+        let (source, from) = (self.dice.hash(), Address::repeat_byte(0x10));
+        encode_deposit(source, from, MESSAGE_PASSER.into(), 3, self.dice.below(3), 200_000, Vec::new())
+    }
+
+    /// A transaction that sets some accounts to code, or back; some of its authorizations are not valid.
+    fn set_code(&mut self, sender: usize, nonce: u64, to: Address, input: Bytes) -> Bytes {
+        let mut authorization_list = Vec::new();
+        for _ in 0..1 + self.dice.below(3) {
+            let authority = self.dice.below(3) as usize;
+            // Those nonces that creations by their code have used are not counted: such an authorization is not valid either.
+            let next = self.authorized[authority];
+            let valid = self.dice.below(5) > 0;
+            let address = if self.dice.below(4) == 0 { Address::ZERO } else { self.dice.one_of(&self.known) };
+            let chain_id = U256::from(if self.dice.below(3) == 0 { 0 } else { self.chain_id });
+            let authorization = Authorization { chain_id, address, nonce: if valid { next } else { next + 1 } };
+            self.authorized[authority] += u64::from(valid);
+            let signature = authority_key(authority).sign_hash_sync(&authorization.signature_hash()).unwrap();
+            authorization_list.push(authorization.into_signed(signature));
+        }
+        let gas_limit = 300_000 + self.dice.below(500_000);
+        let tx = TxEip7702 {
+            chain_id: self.chain_id,
+            nonce,
+            gas_limit,
+            max_fee_per_gas: 20_000_000_000,
+            max_priority_fee_per_gas: 1,
+            to,
+            value: U256::ZERO,
+            access_list: AccessList::default(),
+            authorization_list,
+            input,
+        };
+        sign(&self.keys[sender], tx)
     }
 
     fn calldata(&mut self) -> Bytes {
@@ -267,6 +345,9 @@ impl World {
                 (self.dice.one_of(&self.known[recent..]).into(), self.calldata())
             }
         };
+        if let (true, TxKind::Call(to)) = (self.isthmus && self.dice.below(4) == 0, to) {
+            return self.set_code(sender, nonce, to, input);
+        }
         let (value, gas_limit) = (U256::from(self.dice.below(4)), 200_000 + self.dice.below(500_000));
         let (fee, tip) = (20_000_000_000 + u128::from(self.dice.below(1 << 30)), u128::from(self.dice.below(1 << 30)));
         let chain_id = self.chain_id;

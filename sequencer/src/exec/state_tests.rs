@@ -101,6 +101,8 @@ impl Env {
             base_fee_wei: self.current_base_fee.unwrap_or(U256::from(10u64)).to(),
             prev_randao: self.current_random.unwrap_or_default(),
             parent_beacon_root: B256::ZERO,
+            parent_hash: B256::ZERO,
+            base_fee_params: None,
             excess_blob_gas: self.current_excess_blob_gas.unwrap_or_default().to(),
         }
     }

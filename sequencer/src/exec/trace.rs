@@ -9,7 +9,7 @@ use revm_inspectors::tracing::{DebugInspector, TransactionContext};
 
 use super::{
     attributes,
-    block::{ExecuteError, tell_beacon_root},
+    block::{ExecuteError, before_transactions},
     call::CallError,
     env::{BlockRules, Working},
 };
@@ -38,7 +38,7 @@ pub(crate) fn transaction(
         attributes::forced(raw, rules.chain_id).map_err(|error| StoreError::Corrupt(format!("transaction: {error}")))
     };
     let mut evm = rules.evm(&mut state);
-    tell_beacon_root(rules, &mut evm).map_err(|error| match error {
+    before_transactions(rules, &mut evm).map_err(|error| match error {
         ExecuteError::Store(error) => CallError::Store(error),
         other => CallError::Halted(other.to_string()),
     })?;

@@ -5,15 +5,18 @@
 //!        ^                                                                          |
 //!        +---- from the safe block, if L1 lost them <--- progress.json <--- receipt +
 //! ```
+//!
+//! Channels are sent whole and in order, one L1 transaction after another has its receipt, as Holocene wants it.
 
 use std::{path::PathBuf, sync::Arc};
 
 use alloy::primitives::{B256, Bytes};
-use lockstep_derive::{BLOB_DATA_BYTES, BatchBlock, Rollup, compress, frames, span_batch, to_blob};
+use lockstep_derive::{BLOB_DATA_BYTES, BatchBlock, Rollup, compress, frames, single_batches, span_batch, to_blob};
 use serde::{Deserialize, Serialize};
 
 use super::{
     driver::SyncStatus,
+    kept,
     local::Local,
     send::{Payload, Sender, Sent},
     window::Window,
@@ -31,6 +34,9 @@ const CHANNEL_BYTES: usize = 900_000;
 
 /// Most blocks in a channel.
 const CHANNEL_BLOCKS: usize = 20_000;
+
+/// Most blocks in a channel in which each is a batch of its own.
+const SINGLE_BLOCKS: usize = 2_000;
 
 /// How batches travel and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +112,17 @@ struct Open {
     /// Transactions of it that are in a block.
     sent: usize,
     blobs: bool,
+    /// Each block is a batch of its own.
+    #[serde(default)]
+    single: bool,
+}
+
+/// Where the next channel begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Begin {
+    first: u64,
+    /// L1 may make blocks of it itself before it arrives.
+    late: bool,
 }
 
 /// Submits blocks.
@@ -129,11 +146,7 @@ impl Batcher {
         directory: &std::path::Path,
     ) -> Result<Self, L1Error> {
         let file = directory.join("batcher.json");
-        let progress = match std::fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| journal(&file, error.to_string()))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Progress::default(),
-            Err(error) => return Err(journal(&file, error.to_string())),
-        };
+        let progress = kept::read(&file)?.unwrap_or_default();
         Ok(Self { local: Local(chain.clone()), chain, rollup, sender, config, file, progress })
     }
 
@@ -156,10 +169,11 @@ impl Batcher {
             self.progress.open = None;
         }
         let head = self.chain.head().header.number;
-        let Some(first) = self.first(status, head)? else { return Ok(false) };
-        let Some(last) = self.last(first, head)? else { return Ok(false) };
+        let Some(Begin { first, late }) = self.first(status, head)? else { return Ok(false) };
+        let single = late && self.rollup.is_isthmus();
+        let Some(last) = self.last(first, head, single)? else { return Ok(false) };
         let last_hash = self.chain.head().snapshot.hash(last)?.unwrap_or_default();
-        let open = Open { first, last, last_hash, sent: 0, blobs: self.config.blobs };
+        let open = Open { first, last, last_hash, sent: 0, blobs: self.config.blobs, single };
         self.progress.open = Some(open);
         self.save()?;
         self.submit(open).await?;
@@ -168,7 +182,10 @@ impl Batcher {
 
     /// The first block of the next channel. Blocks for which it is too late are left out: L1 makes them itself, and makes the same if they
     /// hold no transactions. If they do, all after them will be replaced, which `None` is to wait for, unless a batch might just make it.
-    fn first(&mut self, status: &SyncStatus, head: u64) -> Result<Option<u64>, L1Error> {
+    ///
+    /// Since Holocene a batch must continue what is safe when it arrives, so none is left out: those that L1 has made by then are passed
+    /// over, if each is a batch of its own.
+    fn first(&mut self, status: &SyncStatus, head: u64) -> Result<Option<Begin>, L1Error> {
         let window = Window::of(&self.rollup);
         let oldest = self.after(status)? + 1;
         let origin = |number| -> Result<u64, L1Error> {
@@ -176,7 +193,7 @@ impl Batcher {
             head.map(|head| head.l1_origin.number).ok_or_else(|| missing(number))
         };
         if oldest > head || window.is_in_time(status, origin(oldest)?) {
-            return Ok((oldest <= head).then_some(oldest));
+            return Ok((oldest <= head).then_some(Begin { first: oldest, late: false }));
         }
         // L1 origins never decrease.
         let (mut late, mut first) = (oldest, head + 1);
@@ -189,10 +206,14 @@ impl Batcher {
         }
         for number in oldest..first {
             if !self.local.signed_transactions(number)?.is_empty() {
-                return Ok(window.is_possible(status, origin(oldest)?).then_some(oldest));
+                let possible = window.is_possible(status, origin(oldest)?);
+                return Ok(possible.then_some(Begin { first: oldest, late: true }));
             }
         }
-        Ok((first <= head).then_some(first))
+        match self.rollup.is_isthmus() {
+            true => Ok(Some(Begin { first: oldest, late: true })),
+            false => Ok((first <= head).then_some(Begin { first, late: true })),
+        }
     }
 
     /// The block after which to submit: the newest submitted one, unless L1 has lost it or one before it. Later channels arriving is no
@@ -218,12 +239,13 @@ impl Batcher {
     }
 
     /// The last block of the next channel; `None` if it can wait.
-    fn last(&self, first: u64, head: u64) -> Result<Option<u64>, L1Error> {
+    fn last(&self, first: u64, head: u64, single: bool) -> Result<Option<u64>, L1Error> {
+        let most = if single { SINGLE_BLOCKS } else { CHANNEL_BLOCKS };
         let snapshot = self.chain.head();
         let mut bytes = 0;
         for number in first..=head {
             bytes += self.local.signed_transactions(number)?.iter().map(|raw| raw.len() + 8).sum::<usize>();
-            if bytes > CHANNEL_BYTES || (number - first + 1) as usize >= CHANNEL_BLOCKS {
+            if bytes > CHANNEL_BYTES || (number - first + 1) as usize >= most {
                 return Ok(Some(number));
             }
         }
@@ -240,7 +262,7 @@ impl Batcher {
         let most = if open.blobs { BLOB_DATA_BYTES } else { CALLDATA_BYTES };
         let (transactions, bytes) = count(&blocks);
         let pieces = tokio::task::spawn_blocking(move || -> Result<_, L1Error> {
-            let channel = compress(&span_batch(&rollup, &blocks)?);
+            let channel = compress(&if open.single { single_batches(&blocks)? } else { span_batch(&rollup, &blocks)? });
             Ok((frames(&channel, most), channel.len()))
         });
         let (pieces, channel_bytes) =
@@ -308,10 +330,7 @@ impl Batcher {
     }
 
     fn save(&self) -> Result<(), L1Error> {
-        let new = self.file.with_extension("new");
-        let bytes = serde_json::to_vec(&self.progress).map_err(|error| journal(&self.file, error.to_string()))?;
-        let written = std::fs::write(&new, bytes).and_then(|()| std::fs::File::open(&new)?.sync_all());
-        written.and_then(|()| std::fs::rename(&new, &self.file)).map_err(|error| journal(&self.file, error.to_string()))
+        kept::write(&self.file, &self.progress)
     }
 }
 
@@ -332,8 +351,4 @@ fn payload(rollup: &Rollup, part: &[Bytes], blobs: bool, note: serde_json::Value
     let too_large = || L1Error::Blob("a frame is larger than a blob".into());
     let blobs: Result<Vec<Bytes>, _> = part.iter().map(|frame| to_blob(frame).ok_or_else(too_large)).collect();
     Ok(Payload { to, input: Bytes::new(), blobs: blobs?, note })
-}
-
-fn journal(path: &std::path::Path, cause: String) -> L1Error {
-    L1Error::Journal { path: path.into(), cause }
 }

@@ -4,7 +4,7 @@ use alloy::{
     consensus::{SignableTransaction, TxEip1559, TxEnvelope},
     eips::eip2718::Encodable2718,
     network::TxSignerSync,
-    primitives::{Address, B256, Bytes, TxKind, U256, hex},
+    primitives::{Address, B64, B256, Bytes, TxKind, U256, hex},
     providers::{Provider, RootProvider},
     signers::local::PrivateKeySigner,
     sol,
@@ -13,7 +13,7 @@ use alloy::{
 use serde::{Deserialize, Serialize};
 
 use super::send::await_receipt;
-use crate::{error::L1Error, op_contracts::creation};
+use crate::{config::Fork, error::L1Error, op_contracts::creation};
 
 sol! {
     struct ResourceConfig {
@@ -103,6 +103,15 @@ pub struct DeployConfig {
     pub finalization_s: u64,
     /// L1 blocks within which a batch must follow its L1 origin.
     pub sequencing_window: u64,
+    /// The rules of the rollup.
+    #[serde(default)]
+    pub fork: Fork,
+    /// Under Isthmus: millionths of a wei that the operator takes for each gas.
+    #[serde(default)]
+    pub operator_fee_scalar: u32,
+    /// Under Isthmus: wei that the operator takes for each transaction.
+    #[serde(default)]
+    pub operator_fee_constant_wei: u64,
 }
 
 /// Where the contracts are, and what they were set up with.
@@ -245,9 +254,17 @@ fn scalar(config: &DeployConfig) -> B256 {
     scalar
 }
 
+/// What Isthmus adds to a system configuration: how the base fee moves, zero for the usual way, and the operator's fee.
+fn isthmus_parameters(config: &DeployConfig) -> [(&'static str, serde_json::Value); 2] {
+    let mut operator = B256::ZERO;
+    operator[20..24].copy_from_slice(&config.operator_fee_scalar.to_be_bytes());
+    operator[24..].copy_from_slice(&config.operator_fee_constant_wei.to_be_bytes());
+    [("eip1559Params", serde_json::json!(B64::ZERO)), ("operatorFeeParams", serde_json::json!(operator))]
+}
+
 /// The rollup's description, `rollup.json`, once the first L2 block's hash is known.
 pub fn rollup_json(config: &DeployConfig, deployment: &L1Deployment, l2_genesis: B256) -> serde_json::Value {
-    serde_json::json!({
+    let mut rollup = serde_json::json!({
         "genesis": {
             "l1": { "hash": deployment.anchor_hash, "number": deployment.anchor_number },
             "l2": { "hash": l2_genesis, "number": 0 },
@@ -277,7 +294,16 @@ pub fn rollup_json(config: &DeployConfig, deployment: &L1Deployment, l2_genesis:
         "l1_system_config_address": deployment.system_config,
         "protocol_versions_address": Address::ZERO,
         "chain_op_config": { "eip1559Elasticity": 6, "eip1559Denominator": 50, "eip1559DenominatorCanyon": 250 },
-    })
+    });
+    if config.fork == Fork::Isthmus {
+        for (name, value) in isthmus_parameters(config) {
+            rollup["genesis"]["system_config"][name] = value;
+        }
+        for fork in ["holocene_time", "isthmus_time"] {
+            rollup[fork] = 0.into();
+        }
+    }
+    rollup
 }
 
 struct Deployer<'a> {

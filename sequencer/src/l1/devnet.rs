@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     chain::genesis_block_hash,
-    config::NodeConfig,
+    config::{Fork, NodeConfig},
     dev::dev_accounts,
     error::{L1Error, NodeError},
     predeploys::SystemContracts,
@@ -47,6 +47,12 @@ pub struct DevnetConfig {
     pub finalization_s: u64,
     /// L1 blocks within which a batch must follow its L1 origin. It is fixed when the network first starts.
     pub sequencing_window: u64,
+    /// The rules of the rollup, which are fixed when the network first starts. `None`: those it has, at first Granite's.
+    pub fork: Option<Fork>,
+    /// Under Isthmus the operator's fee, in millionths of a wei for each gas. It is fixed when the network first starts.
+    pub operator_fee_scalar: u32,
+    /// Under Isthmus the operator's fee, in wei for each transaction. It is fixed when the network first starts.
+    pub operator_fee_constant_wei: u64,
 }
 
 impl DevnetConfig {
@@ -66,6 +72,9 @@ impl DevnetConfig {
             submission_interval: 20,
             finalization_s: 12,
             sequencing_window: 3600,
+            fork: None,
+            operator_fee_scalar: 0,
+            operator_fee_constant_wei: 0,
         })
     }
 }
@@ -85,8 +94,11 @@ impl DevnetRecord {
     /// The rollup that begins where the contracts were deployed, with the accounts of `node` in its first block.
     ///
     /// # Errors
-    /// [`L1Error::Chain`] if no first block can be made of `node`.
+    /// [`L1Error::Chain`] if no first block can be made of `node`, or an operator's fee is asked for under Granite.
     pub fn new(config: DeployConfig, l1: L1Deployment, node: &NodeConfig) -> Result<Self, L1Error> {
+        if config.fork == Fork::Granite && (config.operator_fee_scalar, config.operator_fee_constant_wei) != (0, 0) {
+            return Err(NodeError::Config("the operator's fee came with Isthmus; under Granite it is 0".into()).into());
+        }
         let mut record = Self { l1, config, rollup: serde_json::Value::Null };
         let genesis = genesis_block_hash(&l2_config(node, &record)?)?;
         record.rollup = rollup_json(&record.config, &record.l1, genesis);
@@ -157,6 +169,7 @@ impl Devnet {
             Some(file) if file.exists() => Some(DevnetRecord::read(file)?),
             _ => None,
         };
+        check_fork(&config, known.as_ref())?;
         let l1 = DevL1::start(config.l1.clone()).await?;
         let record = match known {
             Some(record) => record,
@@ -204,6 +217,16 @@ impl Devnet {
     }
 }
 
+/// A network keeps the rules that it began with.
+fn check_fork(config: &DevnetConfig, known: Option<&DevnetRecord>) -> Result<(), NodeError> {
+    match (config.fork, known.map(|record| record.config.fork)) {
+        (Some(wanted), Some(has)) if wanted != has => Err(NodeError::Config(format!(
+            "this network began with the rules of {has} and cannot have those of {wanted}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The genesis of the rollup as a function of what it begins at on L1: the system contracts, and the accounts of `node`.
 fn l2_config(node: &NodeConfig, record: &DevnetRecord) -> Result<NodeConfig, NodeError> {
     let system = SystemContracts {
@@ -215,9 +238,11 @@ fn l2_config(node: &NodeConfig, record: &DevnetRecord) -> Result<NodeConfig, Nod
         l1_standard_bridge: record.l1.standard_bridge,
         l1_erc721_bridge: record.l1.erc721_bridge,
     };
-    let mut genesis = system.accounts()?;
+    let kind = record.config.fork.kind();
+    let mut genesis = system.accounts_for(kind)?;
     genesis.extend(node.genesis.iter().cloned());
     Ok(NodeConfig {
+        kind,
         genesis,
         chain_id: record.config.l2_chain_id,
         gas_limit: record.config.l2_gas_limit,
@@ -240,6 +265,9 @@ async fn first_start(config: &DevnetConfig, l1: &DevL1) -> Result<DevnetRecord, 
         submission_interval: config.submission_interval,
         finalization_s: config.finalization_s,
         sequencing_window: config.sequencing_window,
+        fork: config.fork.unwrap_or_default(),
+        operator_fee_scalar: config.operator_fee_scalar,
+        operator_fee_constant_wei: config.operator_fee_constant_wei,
     };
     let url = l1.node.http_url().parse().map_err(L1Error::rpc)?;
     let provider = RootProvider::new_http(url);

@@ -4,12 +4,16 @@
 //!   L1 --> Derivation --> attributes --+-- the block is there and the same --> it is safe
 //!                                      +-- it is there and differs: alarm --> unwind, build what L1 says
 //!                                      +-- it is not there ----------------> build
+//!                                      +-- it cannot be: left out; since Holocene it is built of its deposits alone
 //!   L1 reorganised --> the newest safe block whose L1 blocks are canonical --> unwind, begin again
 //! ```
 
 use std::sync::Arc;
 
-use alloy::eips::BlockNumberOrTag;
+use alloy::{
+    eips::BlockNumberOrTag,
+    primitives::{B64, Bytes},
+};
 use lockstep_derive::{
     BlockId, Derivation, DeriveError, DerivedAttributes, L1Ref, L1Source, L2Head, Rollup, SourceError, Step,
 };
@@ -19,11 +23,15 @@ use super::{
     client::L1Client,
     local::Local,
     made::{History, Reorganised},
+    restart::Restart,
 };
 use crate::{
     chain::{Chain, ProduceError},
     error::{L1Error, NodeError},
-    exec::attributes::Attributes,
+    exec::{
+        attributes::{Attributes, DEPOSIT},
+        block::ExecuteError,
+    },
 };
 
 /// What the driver knows, for whoever asks.
@@ -58,6 +66,9 @@ pub(crate) struct Driver {
     rollup: Rollup,
     derivation: Derivation<L1Client, Local>,
     made: History,
+    restart: Restart,
+    /// The L1 block up to which everything was read before derivation last began again.
+    read_before: u64,
     status: SyncStatus,
     published: watch::Sender<SyncStatus>,
 }
@@ -77,6 +88,7 @@ impl Driver {
         let local = Local(chain.clone());
         let derivation = Derivation::new(rollup.clone(), l1.clone(), local.clone());
         let (safe, finalized) = (chain.head().safe, chain.head().finalized);
+        let restart = Restart::open(&chain.directory())?;
         let (published, _) = watch::channel(SyncStatus::default());
         let mut driver = Self {
             chain,
@@ -85,6 +97,8 @@ impl Driver {
             rollup,
             derivation,
             made: History::default(),
+            restart,
+            read_before: 0,
             status: SyncStatus::default(),
             published,
         };
@@ -109,11 +123,7 @@ impl Driver {
             }
             self.made.forget_newest();
         }
-        let mut safe = match self.made.newest() {
-            Some(made) => made.safe,
-            // Nothing is known about how the safe blocks came to be so: only final ones are taken for granted.
-            None => self.status.finalized,
-        };
+        let (mut safe, mut read) = self.begin_from().await?;
         while !self.is_canonical(safe.l1_origin).await? {
             let Some(before) = safe.number.checked_sub(1) else {
                 return Err(L1Error::Rpc(format!(
@@ -122,6 +132,7 @@ impl Driver {
                 )));
             };
             safe = self.require(before)?;
+            read = None;
         }
         let mut head = self.require(self.chain.head().header.number)?;
         let newest = head;
@@ -132,10 +143,29 @@ impl Driver {
             tracing::warn!(from = newest.number, to = head.number, "L1 was reorganised under unsafe blocks");
             self.unwind(head.number).await?;
         }
-        self.derivation.reset(&safe).await?;
+        self.read_before = read.unwrap_or_default();
+        self.derivation.reset(&safe, read).await?;
         self.status.safe = safe;
         self.status.l1_current = self.derivation.origin().unwrap_or_default();
         self.keep().await
+    }
+
+    /// The safe block that derivation begins again from and, under Isthmus, the L1 block that was read to its end when it was the newest.
+    async fn begin_from(&self) -> Result<(L2Head, Option<u64>), L1Error> {
+        if !self.rollup.is_isthmus() {
+            // Nothing is known about how the safe blocks came to be so: only final ones are taken for granted.
+            return Ok((self.made.newest().map_or(self.status.finalized, |made| made.safe), None));
+        }
+        if let Some(made) = self.made.whole_by(u64::MAX) {
+            return Ok((made.safe, Some(made.l1.number)));
+        }
+        if let Some(place) = self.restart.place()
+            && self.is_canonical(place.l1()).await?
+            && self.chain.head().snapshot.hash(place.l2().number)? == Some(place.l2().hash)
+        {
+            return Ok((self.require(place.l2().number)?, Some(place.l1().number)));
+        }
+        Ok((self.require(self.rollup.l2_genesis().number)?, None))
     }
 
     /// Takes one step.
@@ -146,6 +176,11 @@ impl Driver {
                 self.note(l1).await
             }
             Ok(Step::Read(l1)) => {
+                let before = l1.number.saturating_sub(1);
+                // One that was read before a restart did not make safe what is safe now.
+                if before >= self.read_before {
+                    self.made.end_newest(before);
+                }
                 self.status.l1_current = self.derivation.origin().unwrap_or_default();
                 let turn = self.note(l1).await?;
                 self.keep().await?;
@@ -197,6 +232,9 @@ impl Driver {
                 self.status.safe = self.require(number)?;
                 return Ok(true);
             }
+            if self.is_what_is_left(number, derived).await? {
+                return self.flush(number).await;
+            }
             self.status.mismatches += 1;
             let hash = self.chain.head().snapshot.hash(number)?;
             tracing::error!(
@@ -207,18 +245,19 @@ impl Driver {
             );
             self.unwind(number - 1).await?;
         }
-        let attributes = Attributes {
-            timestamp_s: derived.timestamp_s,
-            prev_randao: derived.prev_randao,
-            parent_beacon_root: derived.parent_beacon_root,
-            gas_limit: derived.gas_limit,
-            forced: derived.transactions.clone(),
-            from_pool: false,
-        };
-        match produce(&self.chain, derived.parent_hash, attributes).await {
+        match produce(&self.chain, derived.parent_hash, attributes(derived)).await {
             Ok(()) => {
                 self.status.safe = self.require(number)?;
                 Ok(true)
+            }
+            Err(ProduceError::Execute(ExecuteError::Forced { cause, .. })) if self.rollup.is_isthmus() => {
+                tracing::warn!(
+                    cause,
+                    number,
+                    l1_block = l1.number,
+                    "a batch cannot be a block; it has its deposits alone"
+                );
+                self.build_what_is_left(number, derived).await
             }
             // The specification before Holocene: a batch that cannot be executed was never there.
             Err(ProduceError::Execute(error)) => {
@@ -232,6 +271,37 @@ impl Driver {
         }
     }
 
+    /// Since Holocene: makes the block of what is left of one that cannot be. Returns false if another was built meanwhile.
+    async fn build_what_is_left(&mut self, number: u64, derived: &DerivedAttributes) -> Result<bool, L1Error> {
+        let left = what_is_left(derived);
+        match produce(&self.chain, left.parent_hash, attributes(&left)).await {
+            Ok(()) => self.flush(number).await,
+            Err(ProduceError::Stale { .. }) if self.chain.head().header.number >= number => Ok(false),
+            Err(ProduceError::Stale { .. }) => self.reset().await.map(|()| true),
+            Err(ProduceError::Node(error)) => Err(error.into()),
+            Err(ProduceError::Execute(error)) => {
+                Err(NodeError::Build { number, parent: left.parent_hash, cause: error.to_string() }.into())
+            }
+        }
+    }
+
+    /// Goes on after a block that holds its deposits alone, without the rest of the channel.
+    async fn flush(&mut self, number: u64) -> Result<bool, L1Error> {
+        self.derivation.flush_channel().await?;
+        self.status.safe = self.require(number)?;
+        Ok(true)
+    }
+
+    /// Since Holocene: whether the block that is there holds the deposits alone because the derived one cannot be, as was found before.
+    async fn is_what_is_left(&self, number: u64, derived: &DerivedAttributes) -> Result<bool, L1Error> {
+        if !self.rollup.is_isthmus() || !self.is_same(number, &what_is_left(derived))? {
+            return Ok(false);
+        }
+        let (chain, attributes) = (self.chain.clone(), attributes(derived));
+        let tried = tokio::task::spawn_blocking(move || chain.cannot_be(number, &attributes)).await;
+        Ok(tried.map_err(|error| NodeError::Stopped(error.to_string()))??)
+    }
+
     /// Whether a block that is there already is the derived one.
     fn is_same(&self, number: u64, derived: &DerivedAttributes) -> Result<bool, L1Error> {
         let head = self.chain.head();
@@ -241,6 +311,7 @@ impl Driver {
             && header.mix_hash == derived.prev_randao
             && header.parent_beacon_block_root == Some(derived.parent_beacon_root)
             && header.gas_limit == derived.gas_limit
+            && header.extra_data == head.kind.extra_data(derived.base_fee_params.map(B64::from))
             && head.snapshot.transactions(number)? == derived.transactions)
     }
 
@@ -259,6 +330,11 @@ impl Driver {
         if let Some(newest) = self.made.safe_by(self.status.l1_finalized.id.number) {
             self.status.finalized = newest;
         }
+        if self.rollup.is_isthmus()
+            && let Some(made) = self.made.whole_by(self.status.l1_finalized.id.number)
+        {
+            self.restart.keep(&made)?;
+        }
         self.keep().await
     }
 
@@ -275,10 +351,15 @@ impl Driver {
 
     /// Notes the heads in the store, and publishes them.
     async fn keep(&self) -> Result<(), L1Error> {
-        let (chain, safe, finalized) = (self.chain.clone(), self.status.safe.number, self.status.finalized.number);
+        let mut known = self.status;
+        if self.rollup.is_isthmus() && known.safe.number < known.finalized.number {
+            // It comes past what is final once more.
+            known.safe = known.finalized;
+        }
+        let (chain, safe, finalized) = (self.chain.clone(), known.safe.number, known.finalized.number);
         let noted = tokio::task::spawn_blocking(move || chain.set_labels(safe, finalized)).await;
         noted.map_err(|error| NodeError::Stopped(error.to_string()))??;
-        self.published.send_replace(self.status);
+        self.published.send_replace(known);
         Ok(())
     }
 
@@ -300,6 +381,25 @@ impl Driver {
         let found = self.local.head_at(&self.rollup, number)?;
         found.ok_or_else(|| NodeError::Stopped(format!("L2 block {number} is missing")).into())
     }
+}
+
+fn attributes(derived: &DerivedAttributes) -> Attributes {
+    Attributes {
+        timestamp_s: derived.timestamp_s,
+        prev_randao: derived.prev_randao,
+        parent_beacon_root: derived.parent_beacon_root,
+        gas_limit: derived.gas_limit,
+        base_fee_params: derived.base_fee_params.map(B64::from),
+        forced: derived.transactions.clone(),
+        from_pool: false,
+    }
+}
+
+/// The same block without the transactions of its batch.
+fn what_is_left(derived: &DerivedAttributes) -> DerivedAttributes {
+    let is_deposit = |raw: &&Bytes| raw.first() == Some(&DEPOSIT);
+    let transactions = derived.transactions.iter().filter(is_deposit).cloned().collect();
+    DerivedAttributes { transactions, ..derived.clone() }
 }
 
 /// Produces a block where blocking is allowed.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alloy::{
-    primitives::{B256, Bytes},
+    primitives::{B64, B256, Bytes},
     providers::{Provider, RootProvider},
 };
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,9 @@ pub struct UnsafeBlock {
     pub parent_beacon_block_root: B256,
     /// Gas limit.
     pub gas_limit: u64,
+    /// Under Isthmus the parameters of the base fee after it.
+    #[serde(default)]
+    pub base_fee_params: Option<B64>,
     /// Its encoded transactions.
     pub transactions: Vec<Bytes>,
 }
@@ -46,6 +49,7 @@ impl UnsafeBlock {
             prev_randao: header.mix_hash,
             parent_beacon_block_root: header.parent_beacon_block_root.unwrap_or_default(),
             gas_limit: header.gas_limit,
+            base_fee_params: header.extra_data.get(1..9).map(B64::from_slice),
             transactions: head.snapshot.transactions(number)?,
         }))
     }
@@ -87,6 +91,7 @@ impl Feed {
             prev_randao: block.prev_randao,
             parent_beacon_root: block.parent_beacon_block_root,
             gas_limit: block.gas_limit,
+            base_fee_params: block.base_fee_params,
             forced: block.transactions,
             from_pool: false,
         };

@@ -12,6 +12,8 @@ const MOST: usize = 4096;
 pub(crate) struct Made {
     pub(crate) l1: BlockId,
     pub(crate) safe: L2Head,
+    /// Whether all of the L1 block was read.
+    pub(crate) whole: bool,
 }
 
 /// An L1 block was read whose number is known with another hash: L1 was reorganised, and what the other made is no longer so.
@@ -34,12 +36,24 @@ impl History {
                     return Err(Reorganised);
                 }
             }
-            _ => self.0.push_back(Made { l1, safe }),
+            _ => self.0.push_back(Made { l1, safe, whole: false }),
         }
         if self.0.len() > MOST {
             self.0.pop_front();
         }
         Ok(())
+    }
+
+    /// Notes that all of the newest entry's L1 block was read.
+    pub(crate) fn end_newest(&mut self, number: u64) {
+        if let Some(last) = self.0.back_mut().filter(|last| last.l1.number == number) {
+            last.whole = true;
+        }
+    }
+
+    /// The newest entry up to L1 block `number` of which all was read.
+    pub(crate) fn whole_by(&self, number: u64) -> Option<Made> {
+        self.0.iter().rev().find(|made| made.whole && made.l1.number <= number).copied()
     }
 
     /// The newest entry.
@@ -98,7 +112,7 @@ mod tests {
         assert_eq!(history.safe_by(9), None);
         // So a second and deeper one goes back to what the block before it made.
         history.forget_newest();
-        assert_eq!(history.newest(), Some(Made { l1: l1(11, 0), safe: l2(22) }));
+        assert_eq!(history.newest(), Some(Made { l1: l1(11, 0), safe: l2(22), whole: false }));
     }
 
     #[test]
@@ -109,7 +123,19 @@ mod tests {
         }
         assert_eq!(history.note(l1(12, 1), l2(28)), Err(Reorganised));
         assert_eq!(history.note(l1(14, 1), l2(28)), Err(Reorganised));
-        assert_eq!(history.newest(), Some(Made { l1: l1(14, 0), safe: l2(28) }));
+        assert_eq!(history.newest(), Some(Made { l1: l1(14, 0), safe: l2(28), whole: false }));
+    }
+
+    #[test]
+    fn only_an_l1_block_that_was_read_to_its_end_is_whole() {
+        let mut history = history();
+        assert_eq!(history.whole_by(u64::MAX), None);
+        history.end_newest(14);
+        history.note(l1(15, 0), l2(29)).unwrap();
+        // One that is read again, far behind.
+        history.end_newest(12);
+        let found = Some(Made { l1: l1(14, 0), safe: l2(28), whole: true });
+        assert_eq!((history.whole_by(15), history.whole_by(13)), (found, None));
     }
 
     #[test]

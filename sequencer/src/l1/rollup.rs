@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     chain::Chain,
-    config::NodeConfig,
+    config::{ChainKind, NodeConfig},
     error::{L1Error, NodeError},
     node::{Node, NodeHandle},
 };
@@ -118,6 +118,8 @@ impl RollupNode {
         let rollup = Rollup::parse(&config.rollup_json)?;
         let json = serde_json::from_str(&config.rollup_json).map_err(L1Error::rpc)?;
         config.node.driven = true;
+        // The description alone says whose rules hold.
+        config.node.kind = if rollup.is_isthmus() { ChainKind::Isthmus } else { ChainKind::Rollup };
         // A block that somebody asks for has no L1 origin.
         config.node.dev_methods = false;
         // Without batches L1 replaces all blocks of a sequencing window.

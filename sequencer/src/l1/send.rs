@@ -29,6 +29,7 @@ use alloy::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::kept;
 use crate::{error::L1Error, pool::blobs::kzg};
 
 /// How often a receipt is asked for.
@@ -122,7 +123,7 @@ impl Sender {
 
     /// Finishes what was being sent when the process ended, if anything was.
     pub(crate) async fn resume(&self) -> Result<Option<Sent>, L1Error> {
-        match read(&self.journal)? {
+        match kept::read(&self.journal)? {
             Some(journal) => self.finish(journal).await.map(Some),
             None => Ok(None),
         }
@@ -219,7 +220,7 @@ impl Sender {
             tracing::info!(nonce = journal.nonce, fee_cap, hash = %version.hash, "raised the fee of a transaction to L1");
         }
         journal.versions.push(version);
-        write(&self.journal, journal)
+        kept::write(&self.journal, journal)
     }
 
     async fn sign(
@@ -304,36 +305,9 @@ pub(crate) async fn await_receipt(l1: &RootProvider, hash: B256) -> Result<Trans
     Err(L1Error::Rpc(format!("transaction {hash} is in no block after {PATIENCE:?}")))
 }
 
-fn journal_error(path: &Path) -> impl Fn(String) -> L1Error {
-    let path = path.to_path_buf();
-    move |cause| L1Error::Journal { path: path.clone(), cause }
-}
-
-fn read(path: &Path) -> Result<Option<Journal>, L1Error> {
-    let failed = journal_error(path);
-    match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| failed(error.to_string())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed(error.to_string())),
-    }
-}
-
-/// Writes the journal so that a crash leaves the old one or the new one.
-fn write(path: &Path, journal: &Journal) -> Result<(), L1Error> {
-    use std::io::Write;
-    let failed = journal_error(path);
-    let new = path.with_extension("new");
-    let bytes = serde_json::to_vec(journal).map_err(|error| failed(error.to_string()))?;
-    let written = std::fs::File::create(&new).and_then(|mut file| {
-        file.write_all(&bytes)?;
-        file.sync_all()
-    });
-    written.and_then(|()| std::fs::rename(&new, path)).map_err(|error| failed(error.to_string()))
-}
-
 fn remove(path: &Path) -> Result<(), L1Error> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(journal_error(path)(error.to_string())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(kept::failed(path)(error.to_string())),
         _ => Ok(()),
     }
 }
@@ -371,12 +345,12 @@ mod tests {
         // Killed again and again at any moment, while the fee is raised.
         let first = sender().await;
         let sending = tokio::spawn(async move { first.send(payload(1)).await.map(drop) });
-        while read(&journal).unwrap().is_none() {
+        while kept::read::<Journal>(&journal).unwrap().is_none() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         sending.abort();
         let mut round = 0;
-        let raised = || read(&journal).unwrap().unwrap().versions.len() > 1;
+        let raised = || kept::read::<Journal>(&journal).unwrap().unwrap().versions.len() > 1;
         while round < 4 || !raised() {
             assert!(round < 100, "the fee was never raised");
             let next = sender().await;
@@ -386,7 +360,7 @@ mod tests {
             let _ = resuming.await;
             round += 1;
         }
-        let versions = read(&journal).unwrap().unwrap().versions;
+        let versions = kept::read::<Journal>(&journal).unwrap().unwrap().versions;
         assert!(versions.windows(2).all(|pair| pair[1].fee_cap_wei >= 2 * pair[0].fee_cap_wei));
         l1.node.mine().await.unwrap();
         let next = sender().await;
@@ -419,7 +393,7 @@ mod tests {
         let first = |payload| Journal { nonce: 0, payload, versions: Vec::new() };
         let both =
             tokio::spawn(async move { tokio::join!(one.finish(first(payload(1))), other.finish(first(payload(2)))) });
-        let chosen = |name: &str| read(&dir.path().join(name)).unwrap().is_some();
+        let chosen = |name: &str| kept::read::<Journal>(&dir.path().join(name)).unwrap().is_some();
         while l1.node.waiting_transactions() == 0 || !chosen("one") || !chosen("other") {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use alloy::primitives::B64;
 use lockstep_derive::{BlockId, DeriveError, L1Source, L2Head, Preparation, Rollup, SourceError};
 
 use super::{
@@ -71,6 +72,7 @@ impl Sequencing {
             prev_randao: prepared.prev_randao,
             parent_beacon_root: prepared.parent_beacon_root,
             gas_limit: prepared.gas_limit,
+            base_fee_params: prepared.base_fee_params.map(B64::from),
             forced: prepared.transactions,
             // Too far ahead of L1 only deposits are allowed.
             from_pool: takes_transactions && time_s <= origin_s + self.rollup.max_drift_s(),

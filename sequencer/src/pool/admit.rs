@@ -3,19 +3,18 @@
 use alloy::{
     consensus::{Transaction, TxEnvelope, Typed2718, transaction::SignerRecoverable},
     eips::eip2718::Decodable2718,
-    primitives::{Bytes, KECCAK256_EMPTY, U256},
+    primitives::{Bytes, U256},
 };
 use alloy_trie::TrieAccount;
-use revm::{context_interface::cfg::gas::calculate_initial_tx_gas_for_tx, primitives::eip3860::MAX_INITCODE_SIZE};
+use revm::{
+    bytecode::eip7702::EIP7702_MAGIC_BYTES, context_interface::cfg::gas::calculate_initial_tx_gas_for_tx,
+    primitives::eip3860::MAX_INITCODE_SIZE,
+};
 
 use std::sync::Arc;
 
 use super::{PoolRules, PooledTx, blobs};
-use crate::{
-    config::ChainKind,
-    error::PoolError,
-    exec::env::{SPEC, tx_env},
-};
+use crate::{config::ChainKind, error::PoolError, exec::env::tx_env};
 
 /// Checks everything that needs no state.
 pub(super) fn check(rules: &PoolRules, raw: Bytes) -> Result<PooledTx, PoolError> {
@@ -33,6 +32,7 @@ pub(super) fn check(rules: &PoolRules, raw: Bytes) -> Result<PooledTx, PoolError
             let (tx, raw, blobs) = blobs::split(tx)?;
             (tx, raw, Some(Arc::new(blobs)))
         }
+        4 if rules.kind == ChainKind::Isthmus => (tx, raw, None),
         other => return Err(PoolError::Type(other)),
     };
     match tx.chain_id() {
@@ -55,7 +55,8 @@ pub(super) fn check(rules: &PoolRules, raw: Bytes) -> Result<PooledTx, PoolError
     }
     let sender = tx.recover_signer().map_err(|error| PoolError::Signature(error.to_string()))?;
     let env = tx_env(&tx, sender, raw.clone());
-    let needed = calculate_initial_tx_gas_for_tx(&env.base, SPEC.into_eth_spec()).initial_total_gas;
+    let gas = calculate_initial_tx_gas_for_tx(&env.base, rules.kind.spec().into_eth_spec());
+    let needed = gas.initial_total_gas.max(gas.floor_gas);
     if tx.gas_limit() < needed {
         return Err(PoolError::IntrinsicGas { gas: tx.gas_limit(), needed });
     }
@@ -66,12 +67,13 @@ pub(super) fn check(rules: &PoolRules, raw: Bytes) -> Result<PooledTx, PoolError
     Ok(PooledTx { hash: *tx.tx_hash(), sender, nonce: tx.nonce(), cost, raw, env, blobs })
 }
 
-/// Checks the transaction against its sender's account.
-pub(super) fn check_sender(tx: &PooledTx, account: &TrieAccount) -> Result<(), PoolError> {
+/// Checks the transaction against its sender's account and its code.
+pub(super) fn check_sender(tx: &PooledTx, account: &TrieAccount, code: &[u8]) -> Result<(), PoolError> {
     if tx.nonce < account.nonce {
         return Err(PoolError::NonceTooLow { next: account.nonce, tx: tx.nonce });
     }
-    if account.code_hash != KECCAK256_EMPTY {
+    // Who only delegates to code (EIP-7702) still signs for itself.
+    if !code.is_empty() && !code.starts_with(EIP7702_MAGIC_BYTES) {
         return Err(PoolError::SenderHasCode);
     }
     Ok(())

@@ -302,7 +302,7 @@ impl Pool {
 /// Checks a transaction against its sender's account, which is returned too.
 fn judge(tx: PooledTx, head: &State<'_>) -> Result<(Arc<PooledTx>, TrieAccount), PoolError> {
     let account = head.account(tx.sender)?.unwrap_or_default();
-    admit::check_sender(&tx, &account)?;
+    admit::check_sender(&tx, &account, &head.code(account.code_hash)?)?;
     Ok((Arc::new(tx), account))
 }
 

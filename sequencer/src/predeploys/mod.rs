@@ -11,13 +11,16 @@
 mod workshop;
 
 use alloy::{
+    eips::eip2935::HISTORY_STORAGE_ADDRESS,
     primitives::{Address, B256, Bytes, U256, address, b256, keccak256},
     sol,
     sol_types::{SolCall, SolValue},
 };
 
+use lockstep_derive::Upgrade;
+
 use crate::{
-    config::GenesisAccount,
+    config::{ChainKind, GenesisAccount},
     error::NodeError,
     op_contracts::{Preinstall, creation, preinstalls},
 };
@@ -27,6 +30,7 @@ sol! {
     function initialize(address other);
     function setEcotone();
     function setFjord();
+    function setIsthmus();
 }
 
 /// What the system contracts of a rollup have to know.
@@ -61,7 +65,9 @@ const GAS_PRICE_ORACLE: u16 = 0x0f;
 const BRIDGE: u16 = 0x10;
 const ERC20_FACTORY: u16 = 0x12;
 const ERC721_BRIDGE: u16 = 0x14;
+const L1_BLOCK: u16 = 0x15;
 const PROXY_ADMIN: u16 = 0x18;
+const OPERATOR_FEE_VAULT: u16 = 0x1b;
 const GOVERNANCE_TOKEN: u16 = 0x42;
 
 /// Slots of EIP-1967.
@@ -73,6 +79,9 @@ const DEPOSITOR: Address = address!("DeaDDEaDDeAdDeAdDEAdDEaddeAddEAdDEAd0001");
 /// Deployed the contract of EIP-4788 where that was not there from the start.
 const BEACON_ROOTS_SENDER: Address = address!("0B799C86a49DEeb90402691F1041aa3AF2d3C875");
 
+/// Deployed the contract of EIP-2935 there.
+const BLOCK_HASHES_SENDER: Address = address!("3462413Af4609098e1E27A490f554f260213D685");
+
 /// Least amount that a fee vault withdraws: ten ether.
 const VAULT_MINIMUM_WEI: u128 = 10_000_000_000_000_000_000;
 
@@ -82,10 +91,18 @@ impl SystemContracts {
     /// # Errors
     /// [`NodeError::Config`] if a contract refuses its arguments, such as a zero owner.
     pub fn accounts(&self) -> Result<Vec<GenesisAccount>, NodeError> {
-        self.build().map_err(|error| NodeError::Config(format!("system contracts: {error}")))
+        self.accounts_for(ChainKind::Rollup)
     }
 
-    fn build(&self) -> Result<Vec<GenesisAccount>, String> {
+    /// The same for a chain with the rules of `kind`.
+    ///
+    /// # Errors
+    /// As [`Self::accounts`].
+    pub fn accounts_for(&self, kind: ChainKind) -> Result<Vec<GenesisAccount>, NodeError> {
+        self.build(kind).map_err(|error| NodeError::Config(format!("system contracts: {error}")))
+    }
+
+    fn build(&self, kind: ChainKind) -> Result<Vec<GenesisAccount>, String> {
         let mut shop = Workshop::default();
         let proxy = shop.construct(&creation("Proxy", &Address::ZERO.abi_encode())?)?.0;
         for index in (0..COUNT).filter(|index| ![WETH, GOVERNANCE_TOKEN].contains(index)) {
@@ -105,6 +122,9 @@ impl SystemContracts {
         }
         shop.store(at(PROXY_ADMIN), B256::ZERO, word(self.owner));
         self.initialize(&mut shop)?;
+        if kind == ChainKind::Isthmus {
+            upgrade(&mut shop)?;
+        }
         self.preinstall(&mut shop)?;
         Ok(shop.accounts())
     }
@@ -124,7 +144,7 @@ impl SystemContracts {
             (ERC20_FACTORY, "OptimismMintableERC20Factory", none()),
             (0x13, "L1BlockNumber", none()),
             (ERC721_BRIDGE, "L2ERC721Bridge", none()),
-            (0x15, "L1Block", none()),
+            (L1_BLOCK, "L1Block", none()),
             (0x16, "L2ToL1MessagePasser", none()),
             (
                 0x17,
@@ -159,6 +179,26 @@ impl SystemContracts {
         }
         Ok(())
     }
+}
+
+/// Puts the contracts of Isthmus in the place of Granite's, which keep their storage.
+fn upgrade(shop: &mut Workshop) -> Result<(), String> {
+    let Upgrade { l1_block, gas_price_oracle, operator_fee_vault, block_hashes } = Upgrade::isthmus();
+    for (index, creation) in
+        [(L1_BLOCK, l1_block), (GAS_PRICE_ORACLE, gas_price_oracle), (OPERATOR_FEE_VAULT, operator_fee_vault)]
+    {
+        let (code, storage) = shop.construct(&creation)?;
+        shop.put(behind(index), 0, code);
+        for (slot, value) in storage {
+            shop.store(behind(index), slot, value);
+        }
+        shop.store(at(index), IMPLEMENTATION, word(behind(index)));
+    }
+    shop.call(DEPOSITOR, at(GAS_PRICE_ORACLE), setIsthmusCall {}.abi_encode())?;
+    let (code, _) = shop.construct(&block_hashes)?;
+    shop.put(HISTORY_STORAGE_ADDRESS, 1, code);
+    shop.put(BLOCK_HASHES_SENDER, 1, Bytes::new());
+    Ok(())
 }
 
 /// The contracts that every chain has at the same addresses: Multicall3, Permit2, the Create2 deployer and their like.

@@ -102,7 +102,7 @@ impl Head {
         let Some((raw, stored)) = raw.zip(self.snapshot.receipt(number, index)?) else { return Ok(None) };
         let fees = match (self.kind, index) {
             (ChainKind::Ethereum, _) => None,
-            (ChainKind::Rollup, 0) => l1_fee::parameters(&raw),
+            (ChainKind::Rollup | ChainKind::Isthmus, 0) => l1_fee::parameters(&raw),
             _ => self.snapshot.transaction(number, 0)?.as_ref().and_then(l1_fee::parameters),
         };
         receipt(self.kind, &self.header(number)?, index, &raw, stored, fees.as_ref()).map(Some)
@@ -189,6 +189,7 @@ fn receipt(
         DEPOSIT => (deposit(raw)?.to(), OpReceipt::Deposit(deposit_receipt(&stored, inner))),
         0 => (envelope(raw)?.to(), OpReceipt::Legacy(inner)),
         1 => (envelope(raw)?.to(), OpReceipt::Eip2930(inner)),
+        4 => (envelope(raw)?.to(), OpReceipt::Eip7702(inner)),
         _ => (envelope(raw)?.to(), OpReceipt::Eip1559(inner)),
     };
     Ok(RpcReceipt::Rollup(Box::new(OpTransactionReceipt {
@@ -234,6 +235,8 @@ fn l1_block_info(fees: &L1BlockInfo, raw: &Bytes) -> RpcL1BlockInfo {
         l1_base_fee_scalar: Some(fees.l1_base_fee_scalar.saturating_to()),
         l1_blob_base_fee: fees.l1_blob_base_fee.map(|fee| fee.saturating_to()),
         l1_blob_base_fee_scalar: fees.l1_blob_base_fee_scalar.map(|scalar| scalar.saturating_to()),
+        operator_fee_scalar: fees.operator_fee_scalar.map(|scalar| scalar.saturating_to()),
+        operator_fee_constant: fees.operator_fee_constant.map(|constant| constant.saturating_to()),
         ..RpcL1BlockInfo::default()
     }
 }

@@ -35,7 +35,7 @@ fn next_blob_fee(header: &Header) -> u128 {
 }
 
 fn next_base_fee(head: &Head) -> u64 {
-    head.header.next_block_base_fee(head.kind.base_fee_params()).unwrap_or_default()
+    head.kind.next_base_fee(&head.header)
 }
 
 /// Fees and fullness of recent blocks.
@@ -64,9 +64,7 @@ pub(super) fn history(
             rewards.push(rewards_of(head, number, header.gas_used, percentiles)?);
         }
     }
-    history
-        .base_fee_per_gas
-        .push(head.header(newest)?.next_block_base_fee(head.kind.base_fee_params()).unwrap_or_default().into());
+    history.base_fee_per_gas.push(head.kind.next_base_fee(head.header(newest)?.inner()).into());
     history.base_fee_per_blob_gas.push(next_blob_fee(head.header(newest)?.inner()));
     history.reward = percentiles.map(|_| rewards);
     Ok(history)

@@ -8,7 +8,7 @@ use alloy::{
 };
 
 use crate::{
-    config::{GenesisAccount, NodeConfig},
+    config::{ChainKind, GenesisAccount, NodeConfig},
     error::NodeError,
     exec::env::FEE_RECIPIENT,
 };
@@ -16,8 +16,11 @@ use crate::{
 /// Forks of the OP Stack whose rules hold from the first block. All times are zero.
 const FORKS: [&str; 6] = ["regolithTime", "canyonTime", "ecotoneTime", "deltaTime", "fjordTime", "graniteTime"];
 
+/// Those beyond, whose rules hold from the first block or never.
+const ISTHMUS: [&str; 2] = ["holoceneTime", "isthmusTime"];
+
 /// Forks whose rules this version does not have.
-const LATER: [&str; 4] = ["holoceneTime", "isthmusTime", "jovianTime", "interopTime"];
+const LATER: [&str; 2] = ["jovianTime", "interopTime"];
 
 impl NodeConfig {
     /// Takes chain id, block 0 and its state from a `genesis.json`.
@@ -27,7 +30,7 @@ impl NodeConfig {
     pub fn set_genesis(&mut self, json: &str) -> Result<(), NodeError> {
         let wrong = |what: String| NodeError::Config(format!("genesis: {what}"));
         let file: Genesis = serde_json::from_str(json).map_err(|error| wrong(error.to_string()))?;
-        check(&file).map_err(wrong)?;
+        self.kind = check(&file).map_err(wrong)?;
         self.chain_id = file.config.chain_id;
         self.genesis_time_s = Some(file.timestamp);
         self.gas_limit = file.gas_limit;
@@ -64,6 +67,10 @@ impl NodeConfig {
         };
         let mut extra = BTreeMap::from([("bedrockBlock".to_owned(), serde_json::json!(0))]);
         extra.extend(FORKS.map(|fork| (fork.to_owned(), serde_json::json!(0))));
+        if self.kind == ChainKind::Isthmus {
+            extra.extend(ISTHMUS.map(|fork| (fork.to_owned(), serde_json::json!(0))));
+            config.prague_time = Some(0);
+        }
         let fees =
             serde_json::json!({ "eip1559Elasticity": 6, "eip1559Denominator": 50, "eip1559DenominatorCanyon": 250 });
         extra.insert("optimism".to_owned(), fees);
@@ -71,6 +78,7 @@ impl NodeConfig {
         let file = Genesis {
             config,
             timestamp: timestamp_s,
+            extra_data: self.kind.extra_data(None),
             gas_limit: self.gas_limit,
             coinbase: FEE_RECIPIENT,
             base_fee_per_gas: Some(self.initial_base_fee_wei.into()),
@@ -83,7 +91,7 @@ impl NodeConfig {
 }
 
 /// What decides the hash of block 0 and the rules, as far as this node has no choice in it.
-fn check(file: &Genesis) -> Result<(), String> {
+fn check(file: &Genesis) -> Result<ChainKind, String> {
     if file.coinbase != FEE_RECIPIENT {
         return Err(format!("coinbase is {}, must be the sequencer fee vault {FEE_RECIPIENT}", file.coinbase));
     }
@@ -91,16 +99,24 @@ fn check(file: &Genesis) -> Result<(), String> {
     zero(file.nonce == 0, "nonce")?;
     zero(file.difficulty.is_zero(), "difficulty")?;
     zero(file.mix_hash == B256::ZERO, "mixHash")?;
-    zero(file.extra_data.is_empty(), "extraData")?;
     zero(file.number.unwrap_or_default() == 0, "number")?;
     zero(file.parent_hash.unwrap_or_default() == B256::ZERO, "parentHash")?;
     let time = |fork: &str| file.config.extra_fields.get(fork).and_then(serde_json::Value::as_u64);
     if let Some(missing) = FORKS.iter().find(|fork| time(fork) != Some(0)) {
         return Err(format!("config.{missing} must be 0: Granite's rules hold from the first block"));
     }
-    match LATER.iter().find(|fork| time(fork).is_some()) {
-        Some(later) => Err(format!("config.{later} is set, and this version does not have its rules")),
-        None => Ok(()),
+    if let Some(later) = LATER.iter().find(|fork| time(fork).is_some()) {
+        return Err(format!("config.{later} is set, and this version does not have its rules"));
+    }
+    let kind = match ISTHMUS.map(time) {
+        [None, None] => ChainKind::Rollup,
+        [Some(0), Some(0)] => ChainKind::Isthmus,
+        _ => return Err("config.holoceneTime and config.isthmusTime must both be 0 or both be left out".into()),
+    };
+    let wanted = kind.extra_data(None);
+    match file.extra_data == wanted {
+        true => Ok(kind),
+        false => Err(format!("extraData is {}, must be {wanted}", file.extra_data)),
     }
 }
 
@@ -149,6 +165,10 @@ mod tests {
         assert_eq!(read.genesis, config.genesis);
         assert_eq!((read.chain_id, read.gas_limit, read.genesis_time_s), (42, 25_000_000, Some(1_700_000_000)));
         assert_eq!(read.initial_base_fee_wei, config.initial_base_fee_wei);
+        assert_eq!(read.kind, ChainKind::Rollup);
+        let isthmus = NodeConfig { kind: ChainKind::Isthmus, ..config };
+        read.set_genesis(&isthmus.genesis_json(1_700_000_000)).unwrap();
+        assert_eq!(read.kind, ChainKind::Isthmus);
     }
 
     #[test]
@@ -161,6 +181,7 @@ mod tests {
         };
         assert!(refused(&|json| json["config"]["graniteTime"] = 5.into()).contains("graniteTime"));
         assert!(refused(&|json| json["config"]["isthmusTime"] = 0.into()).contains("isthmusTime"));
+        assert!(refused(&|json| json["config"]["jovianTime"] = 0.into()).contains("jovianTime"));
         assert!(refused(&|json| json["coinbase"] = serde_json::json!(Address::ZERO)).contains("coinbase"));
         assert!(refused(&|json| json["extraData"] = "0x01".into()).contains("extraData"));
         assert!(refused(&|json| json["alloc"] = 5.into()).contains("genesis:"));

@@ -154,6 +154,13 @@ impl Batch {
         update(nodes, leaves, &mut self.kept.accounts)
     }
 
+    /// The storage root of an account as it now is.
+    pub(crate) fn storage_root(&self, address: Address) -> Result<B256, StoreError> {
+        let account = self.state.read(&account_key(&address), |value| Ok(value.to_vec()))?;
+        let account = account.map(|account| decode::<TrieAccount>("account", &account)).transpose()?;
+        Ok(account.map_or(EMPTY_ROOT_HASH, |account| account.storage_root))
+    }
+
     fn put_code(&self, code: &[(B256, Bytes)]) -> Result<(), StoreError> {
         let mut table = self.write.open_table(tables::CODE)?;
         for (hash, bytes) in code {
