@@ -6,7 +6,7 @@ use std::{
 };
 
 use alloy::primitives::Address;
-use lockstep_sequencer::{NodeConfig, SystemContracts};
+use lockstep_sequencer::{Fork, NodeConfig, SystemContracts};
 
 use crate::{failure::Failure, output::Output};
 
@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// Gas limit of every block.
     #[arg(long, default_value_t = 30_000_000)]
     gas_limit: u64,
+    /// The rules of the rollup: granite or isthmus.
+    #[arg(long, default_value_t)]
+    fork: Fork,
     /// Timestamp of block 0 in seconds since 1970; without it, now.
     #[arg(long)]
     timestamp: Option<u64>,
@@ -61,7 +64,8 @@ pub(crate) fn run(args: &Args, output: &Output) -> Result<(), Failure> {
     let config = NodeConfig {
         chain_id: args.chain_id,
         gas_limit: args.gas_limit,
-        genesis: system.accounts()?.into_iter().chain(funded).collect(),
+        kind: args.fork.kind(),
+        genesis: system.accounts_for(args.fork.kind())?.into_iter().chain(funded).collect(),
         ..NodeConfig::default()
     };
     let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

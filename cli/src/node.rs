@@ -7,7 +7,7 @@ use std::{
 };
 
 use lockstep_sdk::{chain::Chain, client::Client, deploy, deploy::Deployment, wallet::Wallet};
-use lockstep_sequencer::{DEV_ACCOUNTS, Node, NodeConfig, NodeHandle};
+use lockstep_sequencer::{DEV_ACCOUNTS, Fork, Node, NodeConfig, NodeHandle};
 
 use crate::{daemon::signalled, failure::Failure, output::Output, rollup};
 
@@ -49,6 +49,9 @@ pub(crate) struct Args {
     /// With --dev: batches travel in blobs instead of calldata.
     #[arg(long)]
     pub(crate) blobs: bool,
+    /// With --dev: the rules of the rollup, granite or isthmus; without it granite's, or those that the network in --data-dir began with.
+    #[arg(long, requires = "dev")]
+    pub(crate) fork: Option<Fork>,
     /// Follow the rollup that a `devnet.json` describes, from L1 alone; it lies in the --data-dir of the one to follow.
     #[arg(long, conflicts_with = "dev")]
     pub(crate) follow: Option<PathBuf>,

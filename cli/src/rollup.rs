@@ -23,6 +23,7 @@ pub(crate) async fn dev(args: Args, output: &Output) -> Result<(), Failure> {
     config.l1.node.listen = SocketAddr::new(args.host, args.l1_port);
     config.l1.beacon_listen = SocketAddr::new(args.host, args.beacon_port);
     config.batcher.blobs = args.blobs;
+    config.fork = args.fork;
     let mut stop = pin!(signalled());
     output.text("starting L1 and its contracts");
     let Some(net) = unless(&mut stop, Box::pin(Devnet::start(config))).await else { return Ok(()) };
