@@ -77,15 +77,9 @@ pub struct BatcherStats {
 /// What must survive a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Progress {
-    /// The newest submitted block.
-    submitted: u64,
-    /// Its hash.
-    submitted_hash: B256,
-    /// The L1 block that holds the end of its channel.
-    l1_block: u64,
-    /// What must become safe before anything after it can.
+    /// The channels that are not safe yet, oldest first.
     #[serde(default)]
-    awaited: Option<Awaited>,
+    waiting: Vec<Waiting>,
     /// The channel that is being submitted.
     open: Option<Open>,
     /// The last transaction that the figures count.
@@ -96,10 +90,11 @@ struct Progress {
 
 /// A submitted channel that is not safe yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Awaited {
+struct Waiting {
     /// Its last block.
     last: u64,
-    /// The L1 block that holds its end, or that of a later one.
+    last_hash: B256,
+    /// The L1 block that holds its end.
     l1_block: u64,
 }
 
@@ -216,25 +211,24 @@ impl Batcher {
         }
     }
 
-    /// The block after which to submit: the newest submitted one, unless L1 has lost it or one before it. Later channels arriving is no
-    /// sign that earlier ones did: one whose parts were too far apart holds up all after it.
+    /// The block after which to submit: the newest submitted one that is still there, unless L1 has lost it or one before it. Later channels
+    /// arriving is no sign that earlier ones did: one whose parts were too far apart holds up all after it.
+    ///
+    /// After a reorganisation of L1 it has the transactions of the channels waiting, so what is not gone with the blocks is not sent again.
     fn after(&mut self, status: &SyncStatus) -> Result<u64, L1Error> {
-        let Progress { submitted, submitted_hash, l1_block, .. } = self.progress;
-        let safe = status.safe.number;
-        if submitted <= safe {
-            self.progress.awaited = None;
-            return Ok(safe);
+        let (head, safe, waiting) = (self.chain.head(), status.safe.number, &mut self.progress.waiting);
+        waiting.retain(|channel| channel.last > safe);
+        while let Some(newest) = waiting.last()
+            && head.snapshot.hash(newest.last)? != Some(newest.last_hash)
+        {
+            waiting.pop();
         }
-        let known = self.progress.awaited.filter(|awaited| awaited.last > safe);
-        let awaited = known.unwrap_or(Awaited { last: submitted, l1_block });
-        self.progress.awaited = Some(awaited);
-        let is_there = self.chain.head().snapshot.hash(submitted)? == Some(submitted_hash);
-        let is_late = status.l1_current.id.number > awaited.l1_block + self.config.resubmit_l1_blocks;
-        if is_there && !is_late {
-            return Ok(submitted);
+        let (Some(oldest), Some(newest)) = (waiting.first(), waiting.last()) else { return Ok(safe) };
+        if status.l1_current.id.number <= oldest.l1_block + self.config.resubmit_l1_blocks {
+            return Ok(newest.last);
         }
-        tracing::warn!(submitted, safe, "L1 lost a batch; submitting again");
-        self.progress.awaited = None;
+        tracing::warn!(oldest = oldest.last, newest = newest.last, safe, "L1 lost a batch; submitting again");
+        waiting.clear();
         Ok(safe)
     }
 
@@ -305,14 +299,10 @@ impl Batcher {
                 stats.transactions += number("transactions");
                 stats.transaction_bytes += number("transaction_bytes");
                 stats.channel_bytes += number("channel_bytes");
-                (self.progress.submitted, self.progress.submitted_hash) = (open.last, open.last_hash);
-                self.progress.l1_block = receipt.block_number.unwrap_or_default();
-                tracing::info!(
-                    first = open.first,
-                    last = open.last,
-                    l1_block = self.progress.l1_block,
-                    "submitted blocks"
-                );
+                let Open { first, last, last_hash, .. } = *open;
+                let l1_block = receipt.block_number.unwrap_or_default();
+                self.progress.waiting.push(Waiting { last, last_hash, l1_block });
+                tracing::info!(first, last, l1_block, "submitted blocks");
                 self.progress.open = None;
             }
         }
