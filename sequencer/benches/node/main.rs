@@ -1,11 +1,12 @@
 //! The node in numbers, one JSON record a line. `cargo xtask bench node` runs it and makes the table.
 //!
 //! `--quick` for fewer transfers and less state; `ANVIL` names the peer's program, without it only ours is measured; words choose
-//! parts: `direct` (execution, root and flush alone) and `rpc` (raw transactions over HTTP).
+//! parts: `direct` (execution, root and flush alone), `rollup` (bytes on L1, derivation) and `rpc` (raw transactions over HTTP).
 #![allow(clippy::unwrap_used, reason = "a failed set-up ends a benchmark")]
 
 mod direct;
 mod load;
+mod rollup;
 mod world;
 
 use lockstep_bench::Record;
@@ -27,6 +28,9 @@ fn main() {
             let (spent, disk) = runtime.block_on(direct::measure(accounts, if quick { 20_000 } else { 100_000 }));
             direct::print(accounts, &spent, disk, &mut first);
         }
+    }
+    if wanted("rollup") {
+        runtime.block_on(rollup::print(quick));
     }
     if wanted("rpc") {
         runtime.block_on(over_rpc(quick));

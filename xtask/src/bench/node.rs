@@ -7,7 +7,12 @@ pub(super) const NOTES: &str = "ERC-20 transfers (OpenZeppelin) to holders picke
                                 over 8 connections, a block with its state root every second, ours durable before it is announced, \
                                 anvil's in memory; client and node share the cores. Alone: blocks of 10,000 transfers by 2,000 \
                                 senders, one thread; `flush` has in it the write of the database, which comes once in many blocks and \
-                                here once, at the end. `recover` is the time of signatures, which all cores share.";
+                                here once, at the end. `recover` is the time of signatures, which all cores share. \
+                                The limit of the cost over that at the smallest state is how many more accounts, slots and trie nodes a \
+                                transfer changes there: hashing and writing these cannot be flat. On L1: plain transfers in span batches \
+                                of a development network, the limit 60 % of their bytes as they were signed (a signature has 64, a \
+                                recipient 20, and neither shrinks); a follower with nothing but L1 derives what full blocks of 30 M gas, \
+                                one a second, would hold.";
 
 pub(super) fn run(quick: bool, sink: Sink<'_>) -> Result<(), String> {
     let anvil = contracts::anvil()?;
