@@ -20,7 +20,7 @@ pub(crate) const DEV_TOKENS_WEI: u128 = 1_000_000 * 1_000_000_000_000_000_000;
 pub(crate) struct Args {
     /// Configuration file (see docs/node.example.toml); without it, a development chain on port 8545. A data directory given
     /// as an option goes before the file's.
-    #[arg(long, conflicts_with_all = ["host", "port", "block_time_ms", "dev", "follow"])]
+    #[arg(long, conflicts_with_all = ["host", "port", "block_time_ms", "metrics", "archive", "dev", "follow"])]
     config: Option<PathBuf>,
     /// Where the chain is kept; without it, in a temporary directory.
     #[arg(long)]
@@ -34,6 +34,12 @@ pub(crate) struct Args {
     /// Milliseconds between blocks.
     #[arg(long, default_value_t = 1000)]
     pub(crate) block_time_ms: u64,
+    /// Address for metrics (/metrics, Prometheus), liveness (/health) and readiness (/ready); without it, nowhere.
+    #[arg(long)]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Keep an index of what blocks overwrite, so that the state of every block from here on can be read.
+    #[arg(long)]
+    pub(crate) archive: bool,
     /// Where the contracts' addresses are written; an existing file of this chain is kept.
     #[arg(long, default_value = "deployment.json")]
     pub(crate) deployment: PathBuf,
@@ -112,6 +118,8 @@ fn settings(args: &Args) -> Result<NodeConfig, Failure> {
             data_dir: args.data_dir.clone(),
             listen: SocketAddr::new(args.host, args.port),
             block_time_ms: args.block_time_ms,
+            metrics_listen: args.metrics,
+            archive: args.archive,
             ..NodeConfig::dev()?
         });
     };

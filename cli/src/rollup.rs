@@ -19,6 +19,7 @@ pub(crate) async fn dev(args: Args, output: &Output) -> Result<(), Failure> {
     let mut config = DevnetConfig::dev()?;
     config.data_dir.clone_from(&args.data_dir);
     config.l2.listen = SocketAddr::new(args.host, args.port);
+    (config.l2.metrics_listen, config.l2.archive) = (args.metrics, args.archive);
     config.l2_block_time_s = args.block_time_ms / 1000;
     config.l1.node.listen = SocketAddr::new(args.host, args.l1_port);
     config.l1.beacon_listen = SocketAddr::new(args.host, args.beacon_port);
@@ -68,6 +69,7 @@ pub(crate) async fn follow(args: Args, record: &Path, output: &Output) -> Result
     let mut node = NodeConfig::dev()?;
     node.data_dir = args.data_dir;
     node.listen = SocketAddr::new(args.host, args.port);
+    (node.metrics_listen, node.archive) = (args.metrics, args.archive);
     let mut stop = pin!(signalled());
     let starting = Box::pin(RollupNode::start(record.follower(&node, &l1, blobs, args.sequencer)?));
     let Some(follower) = unless(&mut stop, starting).await else { return Ok(()) };

@@ -3,7 +3,7 @@
 use std::{
     fmt::Write,
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
 };
 
 use axum::{
@@ -14,7 +14,11 @@ use axum::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{chain::Chain, error::NodeError};
+use crate::{
+    chain::Chain,
+    error::NodeError,
+    l1::{BatcherStats, SyncStatus},
+};
 
 /// A node that builds blocks is ready while the newest is younger than this many block times, and than
 /// [`LEAST_PATIENCE_S`].
@@ -62,16 +66,18 @@ fn readiness(chain: &Chain) -> impl IntoResponse + use<> {
 
 fn render(chain: &Chain) -> String {
     let mut text = String::new();
-    let mut put = |name: &str, kind: &str, help: &str, samples: &[(&str, f64)]| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "# HELP lockstep_node_{name} {help}\n# TYPE lockstep_node_{name} {kind}");
-        for (labels, value) in samples {
-            let _ = writeln!(text, "lockstep_node_{name}{labels} {value}");
-        }
-    };
+    let mut put =
+        |name: &str, kind: &str, help: &str, samples: &[(&str, f64)]| write(&mut text, name, kind, help, samples);
     let head = chain.head();
     let timings = chain.metrics.timings();
     put("head_block", "gauge", "Number of the newest block.", &[("", head.header.number as f64)]);
+    put("safe_block", "gauge", "Number of the newest block that L1 holds.", &[("", head.safe as f64)]);
+    put(
+        "finalized_block",
+        "gauge",
+        "Number of the newest block that a final L1 block holds.",
+        &[("", head.finalized as f64)],
+    );
     put("head_timestamp_seconds", "gauge", "Timestamp of the newest block.", &[("", head.header.timestamp as f64)]);
     let lag_s = chain.metrics.since_last_block().as_secs_f64();
     put("head_age_seconds", "gauge", "Seconds since the newest block was built here.", &[("", lag_s)]);
@@ -94,5 +100,32 @@ fn render(chain: &Chain) -> String {
             ("{part=\"flush\"}", timings.flush.as_secs_f64()),
         ],
     );
+    if let Some(rollup) = chain.rollup.get() {
+        render_l1(&mut text, &rollup.status.borrow(), &rollup.stats.lock().unwrap_or_else(PoisonError::into_inner));
+    }
     text
+}
+
+/// What a rollup's node knows about its L1.
+fn render_l1(text: &mut String, status: &SyncStatus, batches: &BatcherStats) {
+    let mut put = |name: &str, kind: &str, help: &str, value: f64| write(text, name, kind, help, &[("", value)]);
+    let (read, newest) = (status.l1_current.id.number, status.l1_head.id.number);
+    put("l1_head_block", "gauge", "Number of the newest L1 block.", newest as f64);
+    put("l1_lag_blocks", "gauge", "L1 blocks that were not read yet.", newest.saturating_sub(read) as f64);
+    put("l1_reorganisations_total", "counter", "L1 reorganisations that were followed.", status.reorganisations as f64);
+    put("mismatches_total", "counter", "Blocks that differed from what L1 then said.", status.mismatches as f64);
+    put("batched_blocks_total", "counter", "Blocks that were submitted to L1.", batches.blocks as f64);
+    put("batched_transactions_total", "counter", "Transactions in them.", batches.transactions as f64);
+    put("batch_transactions_total", "counter", "Transactions to L1 that carried them.", batches.l1_transactions as f64);
+    put("batch_bytes_total", "counter", "Bytes of L1 that these took.", batches.l1_bytes as f64);
+    put("batch_fees_wei_total", "counter", "Wei that these cost.", batches.l1_fees_wei as f64);
+}
+
+/// Writes a metric.
+fn write(text: &mut String, name: &str, kind: &str, help: &str, samples: &[(&str, f64)]) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "# HELP lockstep_node_{name} {help}\n# TYPE lockstep_node_{name} {kind}");
+    for (labels, value) in samples {
+        let _ = writeln!(text, "lockstep_node_{name}{labels} {value}");
+    }
 }

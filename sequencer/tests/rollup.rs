@@ -210,6 +210,7 @@ async fn batches_are_small_in_calldata_and_arrive_in_blobs() {
     for blobs in [false, true] {
         let mut config = config();
         config.batcher.blobs = blobs;
+        config.l2.metrics_listen = Some("127.0.0.1:0".parse().unwrap());
         let net = Devnet::start(config).await.unwrap();
         transfers(&net.l2.node.http_url(), 1, 200).await;
         transfers(&net.l2.node.http_url(), 2, 200).await;
@@ -224,8 +225,34 @@ async fn batches_are_small_in_calldata_and_arrive_in_blobs() {
             100.0 * share
         );
         assert!(share < 0.7, "{share}: {stats:?}");
+        check_metrics(&net, number).await;
         compare_with_follower(&net, number).await;
         net.shutdown().await.unwrap();
+    }
+}
+
+/// Heads, lag and what batches cost, as Prometheus sees them.
+async fn check_metrics(net: &Devnet, safe: u64) {
+    let before = net.l2.batcher_stats();
+    let url = format!("http://{}/metrics", net.l2.node.metrics_address().unwrap());
+    let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+    let after = net.l2.batcher_stats();
+    let value = |name: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("lockstep_node_{name} ")));
+        line.unwrap_or_else(|| panic!("{name} is not in\n{text}")).parse().unwrap()
+    };
+    assert!(value("safe_block") >= safe as f64 && value("finalized_block") <= value("safe_block"));
+    assert!(value("l1_head_block") > 0.0 && value("l1_lag_blocks") < 30.0);
+    assert_eq!((value("mismatches_total"), value("l1_reorganisations_total")), (0.0, 0.0));
+    for (name, least, most) in [
+        ("batch_fees_wei_total", before.l1_fees_wei as f64, after.l1_fees_wei as f64),
+        ("batch_bytes_total", before.l1_bytes as f64, after.l1_bytes as f64),
+        ("batched_transactions_total", before.transactions as f64, after.transactions as f64),
+    ] {
+        assert!(
+            least > 0.0 && (least..=most).contains(&value(name)),
+            "{name} is not within {least} and {most}: {text}"
+        );
     }
 }
 
