@@ -63,13 +63,16 @@ fn original(program: &Program, number: usize, i: usize) -> Option<Operand> {
     let Source::Node(copy) = reader.source else { return None };
     let copy = &program.nodes[copy as usize];
     let from = copied(copy)?;
-    let strides = strides(from, &copy.domain)?;
     let width = 1 + node.domain.len() + node.fold_factors().len();
     let rows: Vec<&[i64]> = reader.access.chunks_exact(width).collect();
     let sizes: Vec<u32> = node.domain.iter().chain(node.fold_factors()).copied().collect();
-    if !reader.gathers.is_empty() || !rows.iter().zip(&reader.view).all(|(r, &n)| is_in_bounds(r, &sizes, n)) {
+    if !reader.gathers.is_empty() {
         return None;
     }
+    if !rows.iter().zip(&reader.view).all(|(r, &n)| is_in_bounds(r, &sizes, n)) {
+        return permuted(reader, &rows, from, &copy.domain);
+    }
+    let strides = strides(from, &copy.domain)?;
     let mut access = compose(&reader.view, &rows, &copy.domain, &strides.coefficients, width)?;
     access[0] = access[0].checked_add(strides.base)?;
     let elements = u32::try_from(from.decl.elements()?).ok()?;
@@ -81,6 +84,24 @@ fn original(program: &Program, number: usize, i: usize) -> Option<Operand> {
         gathers: Vec::new(),
         fill: 0,
         skip: false,
+    })
+}
+
+/// A reader that runs out of a copy's bounds, of the original whose dimensions the copy has in another order: each is tested as before.
+fn permuted(reader: &Operand, rows: &[&[i64]], from: &Operand, domain: &[u32]) -> Option<Operand> {
+    let mut left: Vec<Option<&[i64]>> = rows.iter().copied().map(Some).collect();
+    let mut access = Vec::with_capacity(reader.access.len());
+    for (row, &extent) in from.access.chunks_exact(1 + domain.len()).zip(&from.view) {
+        let d = row.iter().position(|&c| c != 0)?.checked_sub(1)?;
+        let alone = row[1 + d] == 1 && row[2 + d..].iter().all(|&c| c == 0);
+        access.extend(left[d].take().filter(|_| alone && extent == domain[d])?);
+    }
+    (reader.view == domain && left.iter().all(Option::is_none)).then(|| Operand {
+        access,
+        source: from.source,
+        decl: from.decl.clone(),
+        view: from.view.clone(),
+        ..reader.clone()
     })
 }
 

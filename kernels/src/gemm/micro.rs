@@ -2,7 +2,11 @@
 
 use crate::Isa;
 
-use super::{pack::Word, pattern::Kind};
+use super::{
+    pack::Word,
+    pattern::Kind,
+    stretches::{Stretch, of_tile, whole},
+};
 
 /// How a tile is computed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +31,8 @@ pub(crate) struct Micro {
 pub(super) struct Tile {
     /// What every accumulator starts from.
     pub(super) init: u32,
+    /// They start from what is there instead.
+    pub(super) resume: bool,
     /// Whether it is added to what is there, or overwrites it.
     pub(super) add: bool,
     /// Whether NaNs become canonical.
@@ -75,21 +81,35 @@ impl Micro {
         positions.div_ceil(self.left().positions())
     }
 
-    /// Multiplies a panel of `A` with one of `B` and leaves the `size.0 × size.1` corner of the tile at the start of `c`.
-    pub(super) fn run(self, a: &[u32], b: &[u32], c: &mut [u8], size: (usize, usize), tile: &Tile) {
+    /// Multiplies a panel of `A` with one of `B`, in their stretches, and leaves the `size.0 × size.1` corner of the tile at the start of `c`.
+    pub(super) fn run(
+        self,
+        [a, b]: [&[u32]; 2],
+        stretches: [&[Stretch]; 2],
+        c: &mut [u8],
+        size: (usize, usize),
+        tile: &Tile,
+    ) {
         let c = c.as_chunks_mut::<4>().0;
-        if size == (self.mr, self.nr) {
+        if size == (self.mr, self.nr) && stretches == [&[], &[]] {
             self.full(a, b, c, tile);
             return;
         }
-        self.part(a, b, c, size, tile);
+        self.part([a, b], stretches, c, size, tile);
     }
 
-    /// A tile that sticks out of the output, by way of a buffer.
+    /// A tile that sticks out of the output, or of which something is left out, by way of a buffer.
     #[cold]
-    fn part(self, a: &[u32], b: &[u32], c: &mut [[u8; 4]], size: (usize, usize), tile: &Tile) {
-        let mut buffer = [[0; 4]; MAX_TILE];
-        self.full(a, b, &mut buffer, &Tile { add: false, canonical: false, stride: self.nr, ..*tile });
+    fn part(
+        self,
+        panels: [&[u32]; 2],
+        stretches: [&[Stretch]; 2],
+        c: &mut [[u8; 4]],
+        size: (usize, usize),
+        tile: &Tile,
+    ) {
+        let mut buffer = [tile.init.to_le_bytes(); MAX_TILE];
+        self.stretches(panels, stretches, &mut buffer, tile);
         let float = self.left() == Word::Float;
         let sum = |x: u32, y: u32| {
             if float { (f32::from_bits(x) + f32::from_bits(y)).to_bits() } else { x.wrapping_add(y) }
@@ -100,6 +120,33 @@ impl Micro {
                 let bits = if tile.add { sum(u32::from_le_bytes(*slot), value) } else { value };
                 let bits = if float && tile.canonical { lockstep_ir::number::canonical(bits) } else { bits };
                 *slot = bits.to_le_bytes();
+            }
+        }
+    }
+
+    /// A tile, stretch by stretch, from accumulators that hold `init` already.
+    fn stretches(self, [a, b]: [&[u32]; 2], stretches: [&[Stretch]; 2], acc: &mut [[u8; 4]; MAX_TILE], tile: &Tile) {
+        let tile = Tile { add: false, canonical: false, stride: self.nr, ..*tile };
+        if stretches == [&[], &[]] {
+            return self.full(a, b, acc, &tile);
+        }
+        let tile = Tile { resume: true, ..tile };
+        for (at, [rows, columns]) in of_tile(stretches, a.len() / self.mr) {
+            let panels = [&a[at.start * self.mr..at.end * self.mr], &b[at.start * self.nr..at.end * self.nr]];
+            let some = rows & whole(self.mr) != whole(self.mr) || columns & whole(self.nr) != whole(self.nr);
+            if rows == 0 || columns == 0 {
+                continue;
+            }
+            let before = some.then_some(*acc);
+            self.full(panels[0], panels[1], acc, &tile);
+            let Some(before) = before else { continue };
+            for (i, (row, before)) in acc.chunks_mut(self.nr).zip(before.chunks(self.nr)).enumerate().take(self.mr) {
+                if rows >> i & 1 == 0 {
+                    row.copy_from_slice(before);
+                } else if columns & whole(self.nr) != whole(self.nr) {
+                    let kept = row.iter_mut().zip(before).enumerate().filter(|(j, _)| columns >> j & 1 == 0);
+                    kept.for_each(|(_, (slot, &value))| *slot = value);
+                }
             }
         }
     }

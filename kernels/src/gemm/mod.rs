@@ -1,5 +1,5 @@
 //! Matrix products in every transposition and batched: `acc ← fma(a, b, acc)` in `chain` order, and sums of products of bytes.
-//! Convolutions too, for they are products whose taps are copied as they are packed.
+//! Convolutions too, for they are products whose taps are copied as they are packed, or left out where they are out of bounds.
 //!
 //! ```text
 //!  A rows ──pack──► panels of MR rows ─┐
@@ -18,6 +18,7 @@ mod micro;
 mod pack;
 mod padding;
 mod pattern;
+mod stretches;
 mod transpose;
 
 pub(crate) use micro::Micro;
@@ -266,7 +267,14 @@ impl<'a> Products<'a> {
         let spans = [(rows.start as u64, rows.len()), (step.depth.start as u64, step.depth.len())];
         a.fill(&source, sizes, spans, self.micro.mr, self.micro.left());
         let canonical = step.depth.end == g.k as usize;
-        Tile { init: g.init, add: step.depth.start > 0, canonical, stride: g.n as usize, ahead: std::ptr::null() }
+        Tile {
+            init: g.init,
+            resume: false,
+            add: step.depth.start > 0,
+            canonical,
+            stride: g.n as usize,
+            ahead: std::ptr::null(),
+        }
     }
 
     /// Folds a block of rows over the depth of a step, for its columns.
@@ -292,13 +300,15 @@ impl<'a> Products<'a> {
         let words = self.micro.words(kc);
         let count = columns.div_ceil(nr);
         let after = |j: usize| if j + 1 < count { b.panel(j + 1, nr * words) } else { next.panel(0, nr * words) };
-        for (j, b) in b.panels(nr * words).enumerate().take(count) {
+        for (j, columns_of) in b.panels(nr * words).enumerate().take(count) {
             // Every tile of a column has the next panel's next part fetched.
             let (next, part) = (after(j), nr * words / PARTS);
-            for (i, a) in a.panels(mr * words).enumerate().take(rows.div_ceil(mr)) {
+            for (i, rows_of) in a.panels(mr * words).enumerate().take(rows.div_ceil(mr)) {
                 let size = (mr.min(rows - i * mr), nr.min(columns - j * nr));
                 let tile = Tile { ahead: next.wrapping_add(i % PARTS * part), ..*tile };
-                self.micro.run(a, b, &mut c[(i * mr * tile.stride + j * nr) * 4..], size, &tile);
+                let stretches = [a.stretches.panel(i), b.stretches.panel(j)];
+                let c = &mut c[(i * mr * tile.stride + j * nr) * 4..];
+                self.micro.run([rows_of, columns_of], stretches, c, size, &tile);
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     memory::{Read, with_elements},
 };
 
-use super::{fetch, padding::Padded, pattern::Factor, transpose};
+use super::{fetch, padding::Padded, pattern::Factor, stretches::Stretches, transpose};
 
 /// One factor of one product of the batch.
 pub(super) struct Source<'a> {
@@ -63,6 +63,8 @@ pub(crate) struct Packed {
     values: Vec<u32>,
     outer: Vec<i64>,
     k: Vec<i64>,
+    /// Of a factor that leaves positions out: which of them each panel takes.
+    pub(super) stretches: Stretches,
 }
 
 /// First and number.
@@ -86,6 +88,7 @@ impl Packed {
         if self.values.len() < size {
             self.values.resize(size, 0);
         }
+        self.stretches.clear();
         let panels = Panels { values: &mut self.values[..size], outer: &self.outer, k: &self.k, width };
         if !source.tests.is_empty() {
             let coordinates = source.factor.tests.iter().zip(&source.tests).map(|(test, &start)| {
@@ -95,7 +98,9 @@ impl Packed {
                 (at, test.extent)
             });
             let floats = (source.factor.dtype == DType::F32).then_some(source.bytes);
-            let padded = Padded { panels, floats, fill: source.factor.fill, coordinates: coordinates.collect() };
+            let left_out = source.factor.skip.then_some(&mut self.stretches);
+            let coordinates = coordinates.collect();
+            let padded = Padded { panels, floats, fill: source.factor.fill, coordinates, left_out };
             return with_elements(source.factor.dtype, source.bytes, padded);
         }
         match (word, source.factor.dtype) {
@@ -284,6 +289,7 @@ mod tests {
                         k: vec![k],
                         tests: vec![],
                         fill: 0,
+                        skip: false,
                     };
                     let mut packed = Packed::default();
                     let sizes: [&[u64]; 2] = [&[n as u64], &[depth as u64]];

@@ -31,6 +31,8 @@ pub(crate) struct Factor {
     pub(crate) tests: Vec<Test>,
     /// What stands there, as bits.
     pub(crate) fill: u32,
+    /// Nothing stands there: such positions are left out.
+    pub(crate) skip: bool,
 }
 
 /// A coordinate, to be tested.
@@ -107,6 +109,7 @@ impl Gemm {
         let factor = |f: &LinearOperand, outer: std::ops::Range<usize>| Factor {
             tests: f.tests.iter().map(|row| test(row, outer.clone())).collect(),
             fill: f.fill,
+            skip: f.skip,
             operand: f.operand,
             dtype: f.dtype,
             base: f.base,
@@ -163,13 +166,13 @@ struct LinearOperand {
     fold: Vec<i64>,
     tests: Vec<Row>,
     fill: u32,
+    skip: bool,
 }
 
 fn linear(places: &Places, operand: usize) -> Option<LinearOperand> {
     let place = &places.operands[operand];
     let (address, tests) = match &place.address {
-        // A position that is left out is not a zero.
-        Address::Tested(rows) if !place.skip => {
+        Address::Tested(rows) => {
             let mut tests = rows.clone();
             tests.retain(|row| !row.in_bounds(&places.domain, &places.fold));
             (linear_beyond(rows, &places.domain, &places.fold)?, tests)
@@ -177,7 +180,7 @@ fn linear(places: &Places, operand: usize) -> Option<LinearOperand> {
         address => (address.clone(), Vec::new()),
     };
     let Address::Linear { base, domain, fold } = address else { return None };
-    Some(LinearOperand { operand, dtype: place.dtype, base, domain, fold, tests, fill: place.fill })
+    Some(LinearOperand { operand, dtype: place.dtype, base, domain, fold, tests, fill: place.fill, skip: place.skip })
 }
 
 /// How many of the last dimensions move `mine` and leave `other` where it is.

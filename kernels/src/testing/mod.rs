@@ -191,6 +191,25 @@ pub fn inputs(rng: &mut Rng, p: &Program) -> (Vec<Tensor>, Vec<Tensor>) {
     (state, p.data.iter().map(|d| tensor(rng, d)).collect())
 }
 
+/// State and data that long sums survive: zeros of both signs, numbers whose products are subnormal or vanish, ordinary ones; now and then an
+/// infinity or a NaN, in some tensors only.
+pub fn mild_inputs(rng: &mut Rng, p: &Program) -> (Vec<Tensor>, Vec<Tensor>) {
+    let (mut state, mut data) = inputs(rng, p);
+    for t in state.iter_mut().chain(&mut data).filter(|t| t.decl().dtype.ty() == Ty::F32) {
+        let (dtype, zeros, hostile) = (t.decl().dtype, rng.pick(&[2, 3, 20]), rng.one_in(4));
+        for i in 0..t.len() {
+            let v = match () {
+                () if hostile && rng.one_in(60) => rng.pick(&[0x7f80_0000, 0xff80_0000, lockstep_ir::number::NAN]),
+                () if rng.one_in(zeros) => rng.pick(&[0, 0x8000_0000]),
+                () if rng.one_in(3) => ((rng.below(9) as f32 - 4.0) * rng.pick(&[1e-23, 1e-30])).to_bits(),
+                () => (rng.below(4001) as f32 / 1000.0 - 2.0).to_bits(),
+            };
+            t.set_stored(i, lockstep_ir::tensor::narrow(dtype, v));
+        }
+    }
+    (state, data)
+}
+
 fn some_decl(rng: &mut Rng, elements: u64) -> TensorDecl {
     let limit = rng.pick(&[1, 7, 40, 300, elements]).min(elements);
     let n = 1 + rng.below(limit as usize) as u64;

@@ -16,6 +16,12 @@ const AT_ONCE: usize = 8;
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn tile_6x16(depth: usize, a: *const f32, b: *const f32, c: *mut f32, tile: &Tile) {
     let mut acc = [[_mm256_set1_ps(f32::from_bits(tile.init)); 2]; 6];
+    if tile.resume {
+        for (i, row) in acc.iter_mut().enumerate() {
+            // SAFETY: within the tile, by the caller's promise.
+            *row = [0, 8].map(|j| unsafe { _mm256_loadu_ps(c.add(i.wrapping_mul(tile.stride) + j)) });
+        }
+    }
     fetch::<6>(c.cast(), 16, tile);
     let mut ahead = tile.ahead;
     let mut position = |k: usize| {
@@ -65,6 +71,12 @@ pub(super) unsafe fn tile_6x16(depth: usize, a: *const f32, b: *const f32, c: *m
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn tile_12x32(depth: usize, mut a: *const f32, mut b: *const f32, c: *mut f32, tile: &Tile) {
     let mut acc = [[_mm512_set1_ps(f32::from_bits(tile.init)); 2]; 12];
+    if tile.resume {
+        for (i, row) in acc.iter_mut().enumerate() {
+            // SAFETY: within the tile, by the caller's promise.
+            *row = [0, 16].map(|j| unsafe { _mm512_loadu_ps(c.add(i.wrapping_mul(tile.stride) + j)) });
+        }
+    }
     fetch::<12>(c.cast(), 32, tile);
     for _ in 0..depth {
         // SAFETY: within the panels, by the caller's promise.
