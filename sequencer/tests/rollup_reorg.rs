@@ -120,6 +120,14 @@ impl World {
         Some((note["sent"].as_u64().unwrap_or(1), note["of"].as_u64().unwrap_or(1)))
     }
 
+    /// The first and the last block of the channel that the batcher is submitting.
+    fn open_channel(&self) -> Option<(u64, u64)> {
+        let progress = std::fs::read(self.dir.path().join("l2/batcher.json")).ok()?;
+        let progress: serde_json::Value = serde_json::from_slice(&progress).ok()?;
+        let open = &progress["open"];
+        Some((open["first"].as_u64()?, open["last"].as_u64()?))
+    }
+
     /// Lets time pass on L2, and an L1 block when nothing else happens, until what is being sent is as wanted and waits at L1.
     async fn until_sending(&self, journal: &str, wanted: impl Fn((u64, u64)) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(90);
@@ -406,6 +414,39 @@ async fn l1_reorganised_in_the_middle_of_batches_and_proposals() {
 #[tokio::test(flavor = "multi_thread")]
 async fn l1_reorganised_in_the_middle_of_deposits_and_withdrawals() {
     Box::pin(meet_all([(Phase::Deposit, 2), (Phase::Withdrawal, 5), (Phase::Follower, 12), (Phase::Again, 16)])).await;
+}
+
+/// The batcher once forgot a channel as soon as it was safe, and sent its blocks again when L1 took that back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_was_safe_and_waits_at_l1_again_is_not_sent_again() {
+    let world = World::begin().await;
+    world.until_sending("batcher-sending.json", |_| true).await;
+    let (_, last) = world.open_channel().unwrap();
+    let before = world.l1.node.head().number;
+    // Time passes on L1 alone, so that what follows takes no block of L2 away.
+    until("the channel is safe", async || {
+        if world.l1.node.waiting_transactions() > 0 {
+            world.l1.node.advance_clock(L1_BLOCK_S);
+            world.l1.node.mine().await.unwrap();
+        }
+        world.l2.status().safe.number >= last && world.sending("batcher-sending.json").is_none()
+    })
+    .await;
+    // The batcher has time to see that too.
+    sleep(Duration::from_secs(2)).await;
+    let newest = world.l2.status().safe;
+    world.unwind(world.l1.node.head().number - before).await;
+    until("nothing of it is safe", async || world.l2.status().safe.number < last).await;
+    assert!(world.l1.node.waiting_transactions() > 0, "L1 has lost the channel");
+    // New blocks make a new channel.
+    world.l2.node.advance_clock(4 * L1_BLOCK_S);
+    until("a channel is sent", async || world.open_channel().is_some()).await;
+    let (first, _) = world.open_channel().unwrap();
+    assert_eq!(hash(&world.l2_url(), newest.number).await, newest.hash, "L2 was reorganised");
+    assert_eq!(first, newest.number + 1);
+    world.check().await;
+    world.l2.shutdown().await.unwrap();
+    world.l1.shutdown().await.unwrap();
 }
 
 /// Every phase in turn, `LOCKSTEP_REORGANISATIONS` in all: first all with `LOCKSTEP_DEPTH` blocks, then with one more, and after 20

@@ -19,6 +19,7 @@ use super::{
     kept,
     local::Local,
     send::{Payload, Sender, Sent},
+    submitted::{Channel, Known, Submitted},
     window::Window,
 };
 use crate::{chain::Chain, error::L1Error};
@@ -77,25 +78,15 @@ pub struct BatcherStats {
 /// What must survive a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Progress {
-    /// The channels that are not safe yet, oldest first.
-    #[serde(default)]
-    waiting: Vec<Waiting>,
+    /// The channels that L1 may still lose. Files of older versions have a list of those that were not safe.
+    #[serde(default, alias = "waiting")]
+    submitted: Submitted,
     /// The channel that is being submitted.
     open: Option<Open>,
     /// The last transaction that the figures count.
     #[serde(default)]
     counted: B256,
     stats: BatcherStats,
-}
-
-/// A submitted channel that is not safe yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Waiting {
-    /// Its last block.
-    last: u64,
-    last_hash: B256,
-    /// The L1 block that holds its end.
-    l1_block: u64,
 }
 
 /// A channel that is being submitted.
@@ -163,6 +154,10 @@ impl Batcher {
             // Its blocks are gone with an L1 reorganisation.
             self.progress.open = None;
         }
+        if self.chain.head().snapshot.hash(status.safe.number)? != Some(status.safe.hash) {
+            // L1 was reorganised since: what is safe now is told in a moment.
+            return Ok(false);
+        }
         let head = self.chain.head().header.number;
         let Some(Begin { first, late }) = self.first(status, head)? else { return Ok(false) };
         let single = late && self.rollup.is_isthmus();
@@ -211,25 +206,16 @@ impl Batcher {
         }
     }
 
-    /// The block after which to submit: the newest submitted one that is still there, unless L1 has lost it or one before it. Later channels
-    /// arriving is no sign that earlier ones did: one whose parts were too far apart holds up all after it.
-    ///
-    /// After a reorganisation of L1 it has the transactions of the channels waiting, so what is not gone with the blocks is not sent again.
+    /// The block after which to submit.
     fn after(&mut self, status: &SyncStatus) -> Result<u64, L1Error> {
-        let (head, safe, waiting) = (self.chain.head(), status.safe.number, &mut self.progress.waiting);
-        waiting.retain(|channel| channel.last > safe);
-        while let Some(newest) = waiting.last()
-            && head.snapshot.hash(newest.last)? != Some(newest.last_hash)
-        {
-            waiting.pop();
-        }
-        let (Some(oldest), Some(newest)) = (waiting.first(), waiting.last()) else { return Ok(safe) };
-        if status.l1_current.id.number <= oldest.l1_block + self.config.resubmit_l1_blocks {
-            return Ok(newest.last);
-        }
-        tracing::warn!(oldest = oldest.last, newest = newest.last, safe, "L1 lost a batch; submitting again");
-        waiting.clear();
-        Ok(safe)
+        let known = Known {
+            safe: status.safe.number,
+            finalized: status.finalized.number,
+            l1_current: status.l1_current.id.number,
+            patience: self.config.resubmit_l1_blocks,
+        };
+        let head = self.chain.head();
+        self.progress.submitted.after(&known, |number| Ok(head.snapshot.hash(number)?))
     }
 
     /// The last block of the next channel; `None` if it can wait.
@@ -301,7 +287,7 @@ impl Batcher {
                 stats.channel_bytes += number("channel_bytes");
                 let Open { first, last, last_hash, .. } = *open;
                 let l1_block = receipt.block_number.unwrap_or_default();
-                self.progress.waiting.push(Waiting { last, last_hash, l1_block });
+                self.progress.submitted.push(Channel { last, last_hash, l1_block });
                 tracing::info!(first, last, l1_block, "submitted blocks");
                 self.progress.open = None;
             }

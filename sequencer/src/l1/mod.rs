@@ -29,6 +29,7 @@ mod restart;
 mod rollup;
 mod send;
 mod sequence;
+mod submitted;
 mod window;
 
 pub use batcher::{BatcherConfig, BatcherStats};

@@ -35,6 +35,10 @@ use crate::{error::L1Error, pool::blobs::kzg};
 /// How often a receipt is asked for.
 const POLL: Duration = Duration::from_millis(250);
 
+/// How many times in a row a nonce must look taken by somebody else's transaction. L1 is not asked everything in one moment, so once
+/// may be a reorganisation in between: then what looks lost waits there again, and would be paid for twice.
+const TAKEN_LOOKS: u32 = 12;
+
 /// How long a single transaction of a tool may take to be in a block.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -84,6 +88,16 @@ pub(crate) struct Sent {
     pub(crate) bytes: usize,
     /// The note of the payload.
     pub(crate) note: serde_json::Value,
+}
+
+/// What L1 says of a payload.
+enum Fate {
+    /// A version of it is in a block.
+    Mined(Box<TransactionReceipt>),
+    /// None is yet.
+    Waits,
+    /// Its nonce is used and none of its versions has a receipt.
+    Taken,
 }
 
 /// The one who sends with a key. There must be no other.
@@ -138,44 +152,45 @@ impl Sender {
         if journal.versions.is_empty() {
             self.sign_another(&mut journal).await?;
         }
+        let mut taken = 0;
         loop {
             if let Some(version) = journal.versions.last() {
                 self.broadcast(version).await?;
             }
             let deadline = Instant::now() + self.resend_after;
             while Instant::now() < deadline {
-                if let Some(receipt) = self.receipt(&journal).await? {
-                    let blobs: usize = journal.payload.blobs.iter().map(|blob| blob.len()).sum();
-                    let bytes = journal.payload.input.len() + blobs;
-                    return Ok(Sent { receipt, bytes, note: journal.payload.note });
+                match self.fate(&journal).await? {
+                    Fate::Mined(receipt) => {
+                        let blobs: usize = journal.payload.blobs.iter().map(|blob| blob.len()).sum();
+                        let bytes = journal.payload.input.len() + blobs;
+                        return Ok(Sent { receipt: *receipt, bytes, note: journal.payload.note });
+                    }
+                    Fate::Waits => taken = 0,
+                    Fate::Taken => taken += 1,
+                }
+                if taken == TAKEN_LOOKS {
+                    // The key is shared: nothing of the payload can ever be in a block.
+                    remove(&self.journal)?;
+                    return Err(L1Error::NonceTaken { sender: self.address(), nonce: journal.nonce });
                 }
                 tokio::time::sleep(POLL).await;
             }
-            self.sign_another(&mut journal).await?;
+            if taken == 0 {
+                self.sign_another(&mut journal).await?;
+            }
         }
     }
 
-    async fn receipt(&self, journal: &Journal) -> Result<Option<TransactionReceipt>, L1Error> {
+    async fn fate(&self, journal: &Journal) -> Result<Fate, L1Error> {
+        // Before the receipts, so that one that comes in between is seen.
+        let next = self.l1.get_transaction_count(self.address()).await.map_err(L1Error::rpc)?;
         for version in journal.versions.iter().rev() {
             let receipt = self.l1.get_transaction_receipt(version.hash).await.map_err(L1Error::rpc)?;
             if let Some(receipt) = receipt.filter(|receipt| receipt.block_hash.is_some()) {
-                return Ok(Some(receipt));
+                return Ok(Fate::Mined(Box::new(receipt)));
             }
         }
-        // A nonce that somebody else used means that the key is shared: nothing of the payload can ever be in a block.
-        let next = self.l1.get_transaction_count(self.address()).await.map_err(L1Error::rpc)?;
-        if next > journal.nonce {
-            // The receipt may only be late.
-            for version in &journal.versions {
-                let receipt = self.l1.get_transaction_receipt(version.hash).await.map_err(L1Error::rpc)?;
-                if receipt.is_some() {
-                    return Ok(receipt);
-                }
-            }
-            remove(&self.journal)?;
-            return Err(L1Error::NonceTaken { sender: self.address(), nonce: journal.nonce });
-        }
-        Ok(None)
+        Ok(if next > journal.nonce { Fate::Taken } else { Fate::Waits })
     }
 
     async fn broadcast(&self, version: &Version) -> Result<(), L1Error> {
