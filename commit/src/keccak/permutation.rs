@@ -12,6 +12,10 @@ pub(super) trait Lanes: Copy {
     /// The same word for every message.
     fn splat(word: u64) -> Self;
     fn xor(self, other: Self) -> Self;
+    /// What a round adds to a column: the xor of two parities, or both where one instruction adds two.
+    type Theta: Copy;
+    fn theta(before: Self, after: Self) -> Self::Theta;
+    fn add(self, theta: Self::Theta) -> Self;
     /// `self ^ (!b & c)`.
     fn chi(self, b: Self, c: Self) -> Self;
     /// Rotates left by `L`; `R` is `64 − L`.
@@ -63,7 +67,7 @@ pub(super) const ROUND_CONSTANTS: [u64; 24] = [
 /// Row `y` of the next state from its five sources, and its share of the next column parities.
 macro_rules! row {
     ($to:ident, $parity:ident, $from:ident, $theta:ident, $y:literal, $(($x:literal, $source:literal, $left:literal)),*) => {
-        let row = [$($from[$source].xor($theta[$x]).rotate::<$left, { 64 - $left }>()),*];
+        let row = [$($from[$source].add($theta[$x]).rotate::<$left, { 64 - $left }>()),*];
         for x in 0..5 {
             let value = row[x].chi(row[(x + 1) % 5], row[(x + 2) % 5]);
             $to[5 * $y + x] = value;
@@ -78,19 +82,19 @@ fn round<V: Lanes>(from: &[V; 25], to: &mut [V; 25], parity: &mut [V; 5], consta
     // Written out, for a closure would be compiled without the vector instructions.
     let [a, b, c, d, e] = *parity;
     let theta = [
-        e.xor(b.rotate::<1, 63>()),
-        a.xor(c.rotate::<1, 63>()),
-        b.xor(d.rotate::<1, 63>()),
-        c.xor(e.rotate::<1, 63>()),
-        d.xor(a.rotate::<1, 63>()),
+        V::theta(e, b.rotate::<1, 63>()),
+        V::theta(a, c.rotate::<1, 63>()),
+        V::theta(b, d.rotate::<1, 63>()),
+        V::theta(c, e.rotate::<1, 63>()),
+        V::theta(d, a.rotate::<1, 63>()),
     ];
     // The first row: its first source is not rotated.
     let row = [
-        from[0].xor(theta[0]),
-        from[6].xor(theta[1]).rotate::<44, 20>(),
-        from[12].xor(theta[2]).rotate::<43, 21>(),
-        from[18].xor(theta[3]).rotate::<21, 43>(),
-        from[24].xor(theta[4]).rotate::<14, 50>(),
+        from[0].add(theta[0]),
+        from[6].add(theta[1]).rotate::<44, 20>(),
+        from[12].add(theta[2]).rotate::<43, 21>(),
+        from[18].add(theta[3]).rotate::<21, 43>(),
+        from[24].add(theta[4]).rotate::<14, 50>(),
     ];
     for x in 0..5 {
         to[x] = row[x].chi(row[(x + 1) % 5], row[(x + 2) % 5]);
@@ -190,6 +194,8 @@ pub(super) fn word(message: &[u8], at: usize) -> u64 {
 }
 
 impl Lanes for u64 {
+    type Theta = Self;
+
     const COUNT: usize = 1;
 
     #[inline(always)]
@@ -200,6 +206,16 @@ impl Lanes for u64 {
     #[inline(always)]
     fn xor(self, other: Self) -> Self {
         self ^ other
+    }
+
+    #[inline(always)]
+    fn theta(before: Self, after: Self) -> Self {
+        before ^ after
+    }
+
+    #[inline(always)]
+    fn add(self, theta: Self) -> Self {
+        self ^ theta
     }
 
     #[inline(always)]

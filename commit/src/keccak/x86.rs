@@ -47,7 +47,19 @@ fn fetch(byte: &u8) {
 }
 
 impl Lanes for Four {
+    type Theta = Self;
+
     const COUNT: usize = 4;
+
+    #[inline(always)]
+    fn theta(before: Self, after: Self) -> Self {
+        before.xor(after)
+    }
+
+    #[inline(always)]
+    fn add(self, theta: Self) -> Self {
+        self.xor(theta)
+    }
 
     #[inline(always)]
     fn splat(word: u64) -> Self {
@@ -158,7 +170,21 @@ fn transposed(r: [__m256i; 4]) -> [__m256i; 4] {
 }
 
 impl Lanes for Eight {
+    type Theta = [Self; 2];
+
     const COUNT: usize = 8;
+
+    #[inline(always)]
+    fn theta(before: Self, after: Self) -> [Self; 2] {
+        [before, after]
+    }
+
+    /// One instruction instead of a share of an xor and an xor: 90 instructions a round instead of 95.
+    #[inline(always)]
+    fn add(self, theta: [Self; 2]) -> Self {
+        // SAFETY: see `Eight`.
+        Self(unsafe { _mm512_ternarylogic_epi64::<0x96>(self.0, theta[0].0, theta[1].0) })
+    }
 
     #[inline(always)]
     fn splat(word: u64) -> Self {
