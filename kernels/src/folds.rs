@@ -3,10 +3,10 @@
 use crate::{
     access::{Address, BLOCK, digits},
     blocks::FoldCode,
-    code::Reg,
-    compile::{FoldKernel, FoldStream, Source, Way},
+    code::WIDTH,
+    compile::{FoldKernel, FoldStream, Lies, Source, Way},
     levels::Levels,
-    lines::pitch,
+    lines::{Packed, pitch},
     worker::Worker,
 };
 use lockstep_ir::program::LANES;
@@ -43,32 +43,66 @@ const PACKED_WORDS: usize = 8192;
 const FEWEST_OUTPUTS: usize = 32;
 
 impl Worker<'_> {
-    /// Folds `n` elements from `first` with the compiled routines; `false` if they are too few.
-    pub(crate) fn fold_compiled(&mut self, fold: &FoldCode, kernel: &FoldKernel, first: u64, n: usize, out: &mut Reg) {
+    /// Folds the elements from `first` on that `out` has room for with the compiled routines.
+    pub(crate) fn fold_compiled(&mut self, fold: &FoldCode, kernel: &FoldKernel, first: u64, out: &mut [u32]) {
         let sizes = &self.node.places.domain;
         let inner = sizes.last().copied().unwrap_or(1);
-        let (mut at, mut done) = (Vec::new(), 0);
-        while done < n {
+        let (mut at, mut starts, mut done) = (Vec::new(), Vec::new(), 0);
+        while done < out.len() {
             let here = first + done as u64;
-            let outputs = (n - done).min((inner - here % inner) as usize);
+            let outputs = (out.len() - done).min((inner - here % inner) as usize).min(WIDTH);
             digits(here, sizes, &mut at);
-            let starts: Vec<(i64, i64)> = kernel.streams.iter().map(|s| self.start(s, &at)).collect();
+            starts.clear();
+            starts.extend(kernel.streams.iter().map(|s| self.start(s, &at)));
             let run = Run { kernel, starts: &starts, at: &at, outputs };
-            let slot = &mut out.0[done..][..outputs];
+            let slot = &mut out[done..][..outputs];
             match kernel.way {
                 Way::Rows => self.fold_rows(fold, run, slot),
-                Way::Columns if outputs >= kernel.lanes => self.fold_columns(fold, run, slot),
-                Way::Columns => slot.copy_from_slice(&self.fold_evaluated(fold, here, outputs).0[..outputs]),
+                Way::Columns if outputs < kernel.lanes => {
+                    slot.copy_from_slice(&self.fold_evaluated(fold, here, outputs).0[..outputs]);
+                }
+                Way::Columns if kernel.listed && fold.length <= BLOCK && fold.accumulators() == 1 => {
+                    done += self.fold_lines(fold, run, &mut out[done..]);
+                    continue;
+                }
+                Way::Columns => self.fold_columns(fold, run, slot),
             }
             done += outputs;
         }
+    }
+
+    /// Folds a run of outputs over a list, and the rows of outputs after it for which the same fold positions are in bounds: their list is
+    /// the same but for what each address goes on by. Gives the number of outputs.
+    fn fold_lines(&mut self, fold: &FoldCode, run: Run<'_>, out: &mut [u32]) -> usize {
+        self.pack(run.kernel, run.at, run.outputs, 0..fold.length);
+        let rows = self.rows_alike(run, out.len() / run.outputs);
+        self.list(run.kernel, run.starts, run.outputs, [0, 1, fold.length], rows);
+        self.call_listed(run, &mut out[..rows * run.outputs]);
+        rows * run.outputs
+    }
+
+    /// How many of at most `most` rows of outputs are in bounds at the same fold positions: 1, if this is not a whole row.
+    fn rows_alike(&self, run: Run<'_>, most: usize) -> usize {
+        let sizes = &self.node.places.domain;
+        let (Some(row), inner) = (sizes.len().checked_sub(2), sizes.len() - 1) else { return 1 };
+        let copies = run.kernel.streams.iter().any(|s| s.lies == Lies::Apart);
+        if copies || run.outputs as u64 != sizes[inner] {
+            return 1;
+        }
+        let most = most.min((sizes[row] - run.at[row]) as usize);
+        let alike = |(stream, packed): (&FoldStream, &Packed)| match stream.source {
+            Source::Operand(i) => packed.rows_alike(&self.node.places.operands[i], run.at, row, most),
+            _ => most,
+        };
+        run.kernel.streams.iter().zip(&self.packed).map(alike).min().unwrap_or(most)
     }
 
     fn start(&self, stream: &FoldStream, at: &[u64]) -> (i64, i64) {
         let innermost = |d: usize| i64::from(d + 1 == at.len());
         let operand = match stream.source {
             // Beside each other in the copy.
-            _ if stream.packed => return (0, 1),
+            _ if stream.lies == Lies::Apart => return (0, 1),
+            _ if stream.lies == Lies::InLines => return (0, 0),
             Source::Operand(operand) => operand,
             Source::Coordinate(d) => return (at[d] as i64, innermost(d)),
             Source::Position | Source::Inside(_) => return (0, 0),
@@ -136,7 +170,7 @@ impl Worker<'_> {
 
     /// All outputs of a run side by side; not so many, where copies of what they read should stay in the cache.
     fn fold_columns(&mut self, fold: &FoldCode, run: Run<'_>, out: &mut [u32]) {
-        if run.kernel.streams.iter().all(|s| !s.packed) {
+        if run.kernel.streams.iter().all(|s| s.lies != Lies::Apart) {
             return self.fold_side_by_side(fold, run, out);
         }
         // Parts of about one size, for each has to be as wide as a register.
@@ -155,7 +189,7 @@ impl Worker<'_> {
 
     fn fold_side_by_side(&mut self, fold: &FoldCode, run: Run<'_>, out: &mut [u32]) {
         if fold.length <= BLOCK && fold.accumulators() == 1 {
-            self.pack(&run.kernel.streams, run.at, run.outputs, 0..fold.length);
+            self.pack(run.kernel, run.at, run.outputs, 0..fold.length);
             return self.column_lane(run, 0, 1, fold.length, out);
         }
         let width = run.outputs.next_multiple_of(LANES);
@@ -163,7 +197,7 @@ impl Worker<'_> {
         let (mut levels, mut accumulators) = (Levels::default(), vec![fold.init; width * lanes]);
         for block in 0..fold.leaf_blocks() {
             let values = (fold.length - block * BLOCK).min(BLOCK);
-            self.pack(&run.kernel.streams, run.at, run.outputs, block * BLOCK..block * BLOCK + values);
+            self.pack(run.kernel, run.at, run.outputs, block * BLOCK..block * BLOCK + values);
             for (lane, slot) in accumulators.chunks_mut(width).enumerate() {
                 self.column_lane(
                     run,
@@ -194,10 +228,14 @@ impl Worker<'_> {
         if steps == 0 {
             return;
         }
-        let streams = &run.kernel.streams;
-        let stride = |s: usize| if streams[s].packed { pitch(run.outputs) as i64 } else { streams[s].stride };
+        if run.kernel.listed {
+            self.list(run.kernel, run.starts, run.outputs, [k, by, steps], 1);
+            return self.call_listed(run, &mut out[..run.outputs]);
+        }
+        let copied = |s: usize| run.kernel.streams[s].lies == Lies::Apart;
+        let stride = |s: usize| if copied(s) { pitch(run.outputs) as i64 } else { run.kernel.streams[s].stride };
         // A copy begins with its leaf block.
-        let skip = |s: usize| stride(s) * if streams[s].packed { k % BLOCK } else { k } as i64;
+        let skip = |s: usize| stride(s) * if copied(s) { k % BLOCK } else { k } as i64;
         let step = |s: usize| stride(s) * by as i64;
         let call = Call { outputs: run.outputs, steps, skip: &skip, step: &step, values: 1 };
         self.call(run, &call, out);
@@ -217,7 +255,9 @@ impl Worker<'_> {
         }
         // Where a stream lies, its number of elements, and the size of one.
         let memory = |s: usize| match kernel.streams[s].source {
-            _ if kernel.streams[s].packed => (self.packed[s].words.as_ptr() as u64, self.packed[s].words.len(), 4),
+            _ if kernel.streams[s].lies == Lies::Apart => {
+                (self.packed[s].words.as_ptr() as u64, self.packed[s].words.len(), 4)
+            }
             Source::Position | Source::Coordinate(_) => (kernel.positions.as_ptr() as u64, kernel.positions.len(), 4),
             Source::Operand(i) | Source::Inside(i) => {
                 let (bytes, size) = (self.operands[i], self.node.places.operands[i].dtype.size());
@@ -254,6 +294,34 @@ impl Worker<'_> {
         // checked above; `out` has room for all results and overlaps nothing; the area has `slots` registers.
         unsafe {
             kernel.leaf.call(arguments);
+        }
+        self.scratch = scratch;
+    }
+
+    /// Runs the leaf routine over the list, for as many rows of outputs as there is room for.
+    fn call_listed(&mut self, run: Run<'_>, out: &mut [u32]) {
+        assert!(out.len().is_multiple_of(run.outputs) && run.outputs >= run.kernel.lanes, "room for every result");
+        if self.list.is_empty() {
+            // Everything is left out.
+            return out.fill(run.kernel.init);
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let (area, arguments) = scratch.prepare(run.kernel.slots);
+        let list = self.list.as_ptr_range();
+        arguments.extend([run.outputs as u64, area.as_mut_ptr() as u64, list.start as u64]);
+        arguments.resize(2 + run.kernel.streams.len(), 0);
+        let to = arguments.len();
+        arguments.extend([0, list.end as u64]);
+        for out in out.chunks_exact_mut(run.outputs) {
+            arguments[to] = out.as_mut_ptr() as u64;
+            #[allow(unsafe_code, reason = "runs machine code")]
+            // SAFETY: plans hold code only for instructions that are there; every line of the list has all outputs' elements, for so many
+            // rows, which was checked when it was made, and the list has one address a stream for each of its positions; `out` has room
+            // for all results and overlaps nothing; the area has `slots` registers.
+            unsafe {
+                run.kernel.leaf.call(arguments);
+            }
+            self.list.iter_mut().zip(&self.steps).for_each(|(address, &step)| *address = address.wrapping_add(step));
         }
         self.scratch = scratch;
     }

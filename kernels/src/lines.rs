@@ -1,15 +1,17 @@
-//! Copies of what a compiled fold reads and what does not lie as its routine wants it: values that lie one after the other along the fold,
-//! several dimensions of fold positions, padding, and places where the body is left out.
+//! Where a compiled fold reads what does not lie evenly: several dimensions of fold positions, padding, places where the body is left
+//! out, values that lie one after the other along the fold.
 //!
 //! ```text
 //!  operand, at the fold positions of a leaf block ──► one line per position: the elements of all outputs beside each other
 //! ```
+//!
+//! Lines that lie in memory as they are, all of them or nothing, go into a list of addresses; others are copied.
 
 use std::ops::Range;
 
 use crate::{
     access::{Address, BLOCK, Place, Row, affine, row_major},
-    compile::{FoldStream, Source},
+    compile::{FoldKernel, FoldStream, Kind, Lies, Source},
     gemm::floats_across,
     memory::{Read, with_elements},
     worker::Worker,
@@ -29,8 +31,12 @@ pub(crate) struct Packed {
     index: Vec<i64>,
     /// What they add to each tested coordinate, if anything.
     offsets: Vec<Vec<i64>>,
+    /// The least and the most of that.
+    reach: Vec<(i64, i64)>,
     /// Element index of every output, where values lie one after the other along the fold.
     starts: Vec<usize>,
+    /// A line of what stands beyond the edges.
+    fill: Vec<u32>,
 }
 
 /// One fold position: which outputs are in bounds, and the element index of output 0, which may be out of them.
@@ -45,14 +51,22 @@ pub(crate) fn pitch(outputs: usize) -> usize {
 }
 
 impl Worker<'_> {
-    /// Copies what the fold positions `block` read of every packed stream, for outputs from the one at `at` on.
-    pub(crate) fn pack(&mut self, streams: &[FoldStream], at: &[u64], outputs: usize, block: Range<u64>) {
+    /// Finds what the fold positions `block` read of every stream that does not lie evenly, for outputs from the one at `at` on, and
+    /// copies it where it lies apart.
+    pub(crate) fn pack(&mut self, kernel: &FoldKernel, at: &[u64], outputs: usize, block: Range<u64>) {
         let mut all = std::mem::take(&mut self.packed);
-        all.resize_with(streams.len(), Packed::default);
-        for (stream, packed) in streams.iter().zip(&mut all).filter(|(s, _)| s.packed) {
+        all.resize_with(kernel.streams.len(), Packed::default);
+        for (stream, packed) in kernel.streams.iter().zip(&mut all) {
             let (Source::Operand(operand) | Source::Inside(operand)) = stream.source else { continue };
             let (place, bytes) = (&self.node.places.operands[operand], self.operands[operand]);
             let fold = &self.node.places.fold;
+            if stream.lies != Lies::Apart {
+                if kernel.listed {
+                    packed.find_lines(place, fold, at, outputs, block.clone());
+                    packed.fill.resize(outputs.max(packed.fill.len()), place.fill);
+                }
+                continue;
+            }
             if let Address::Linear { base, domain, .. } = &place.address {
                 // What does not depend on these outputs is there already, if its fold has one block.
                 let first = Some((base + sum(domain, at), outputs, block.clone()));
@@ -78,7 +92,88 @@ impl Worker<'_> {
         }
         self.packed = all;
     }
+
+    /// Lists the addresses of all streams at every `by`-th of `count` fold positions from `k` on, without those that are left out, and
+    /// what they go on by from each of so many rows of outputs to the next. What they read was packed before.
+    pub(crate) fn list(
+        &mut self,
+        kernel: &FoldKernel,
+        starts: &[(i64, i64)],
+        outputs: usize,
+        [k, by, count]: [u64; 3],
+        rows: usize,
+    ) {
+        let (n, mut left_out) = (kernel.streams.len(), false);
+        let (mut list, mut steps) = (std::mem::take(&mut self.list), std::mem::take(&mut self.steps));
+        list.clear();
+        list.resize(n * count as usize, LEFT_OUT);
+        steps.clear();
+        steps.resize(list.len(), 0);
+        for (s, (stream, packed)) in kernel.streams.iter().zip(&self.packed).enumerate() {
+            let operand = match stream.source {
+                Source::Operand(i) | Source::Inside(i) if stream.lies != Lies::Apart => Some(i),
+                _ => None,
+            };
+            let (address, bytes, size) = match (operand, stream.source) {
+                (Some(i), _) => (
+                    self.operands[i].as_ptr() as u64,
+                    self.operands[i].len(),
+                    self.node.places.operands[i].dtype.size(),
+                ),
+                (None, Source::Position | Source::Coordinate(_)) => {
+                    (kernel.positions.as_ptr() as u64, kernel.positions.len() * 4, 4)
+                }
+                (None, _) => (packed.words.as_ptr() as u64, packed.words.len() * 4, 4),
+            };
+            let reach = if stream.kind == Kind::Same { 1 } else { outputs as i64 };
+            let row = self.node.places.domain.len().checked_sub(2);
+            let step = match (operand, stream.source, row) {
+                (Some(i), _, Some(row)) => step(&self.node.places.operands[i], row),
+                (None, Source::Coordinate(d), Some(row)) => i64::from(d == row),
+                _ => 0,
+            };
+            let at = |first: i64| {
+                let last = first + step * (rows as i64 - 1);
+                let inside = first.min(last) >= 0 && (first.max(last) + reach) as usize * size <= bytes;
+                assert!(inside, "a fold stays inside its operands");
+                address + first as u64 * size as u64
+            };
+            let positions = (k..).step_by(by as usize);
+            let by = step.wrapping_mul(size as i64) as u64;
+            for ((slot, step), k) in list[s..].iter_mut().zip(&mut steps[s..]).step_by(n).zip(positions) {
+                *step = by;
+                *slot = match (operand, stream.source) {
+                    (Some(i), _) => match &packed.lines[(k % BLOCK) as usize] {
+                        line if !line.inside.is_empty() => at(line.first),
+                        _ if self.node.places.operands[i].skip => LEFT_OUT,
+                        _ => {
+                            *step = 0;
+                            packed.fill.as_ptr() as u64
+                        }
+                    },
+                    (None, Source::Position | Source::Coordinate(_)) => at(starts[s].0 + stream.stride * k as i64),
+                    (None, _) => at((k % BLOCK) as i64 * pitch(outputs) as i64),
+                };
+                left_out |= *slot == LEFT_OUT;
+            }
+        }
+        if left_out {
+            let mut to = 0;
+            for from in (0..list.len()).step_by(n) {
+                if !list[from..from + n].contains(&LEFT_OUT) {
+                    list.copy_within(from..from + n, to);
+                    steps.copy_within(from..from + n, to);
+                    to += n;
+                }
+            }
+            list.truncate(to);
+        }
+        (self.list, self.steps) = (list, steps);
+    }
 }
+
+/// In place of a line's address: the body is not applied at this fold position.
+const LEFT_OUT: u64 = 0;
 
 impl Packed {
     /// Copies values that lie one after the other along the fold, while those `next` elements on are fetched.
@@ -100,22 +195,28 @@ impl Packed {
         if self.block != block {
             self.start_block(place, fold, block);
         }
-        let (base, step) = match &place.address {
-            Address::Linear { base, domain, .. } => (base + sum(domain, at), inner(domain)),
-            Address::Tested(rows) => rows.iter().fold((0i64, 0i64), |(base, step), row| {
-                let (x, by) = (row.offset.wrapping_add(sum(&row.domain, at)), inner(&row.domain));
-                (base.wrapping_mul(row.extent).wrapping_add(x), step.wrapping_mul(row.extent).wrapping_add(by))
-            }),
+        let start = |row: &Row| (row.offset.wrapping_add(sum(&row.domain, at)), inner(&row.domain));
+        // The ends of the longest reach are in bounds for the first and the last output: then so is everything.
+        let all = |(x, by): (i64, i64), row: &Row, (low, high): (i64, i64)| {
+            [low, high].iter().all(|d| within(x.wrapping_add(*d), by, row.extent, outputs) == (0, outputs))
         };
+        let (mut base, mut step, mut edges) = (0i64, 0i64, false);
+        match &place.address {
+            Address::Linear { base: first, domain, .. } => (base, step) = (first + sum(domain, at), inner(domain)),
+            Address::Tested(rows) => {
+                for (row, &reach) in rows.iter().zip(&self.reach) {
+                    let (x, by) = start(row);
+                    edges |= !all((x, by), row, reach);
+                    base = base.wrapping_mul(row.extent).wrapping_add(x);
+                    step = step.wrapping_mul(row.extent).wrapping_add(by);
+                }
+            }
+        }
         self.lines.clear();
         self.lines.extend(self.index.iter().map(|x| Line { first: base.wrapping_add(*x), inside: 0..outputs }));
         let Address::Tested(rows) = &place.address else { return step };
-        for (row, offsets) in rows.iter().zip(&self.offsets) {
-            let (base, by) = (row.offset.wrapping_add(sum(&row.domain, at)), inner(&row.domain));
-            // Without offsets, all lines are alike.
-            if offsets.is_empty() && within(base, by, row.extent, outputs) == (0, outputs) {
-                continue;
-            }
+        for (row, offsets) in rows.iter().zip(&self.offsets).filter(|_| edges) {
+            let (base, by) = start(row);
             for (k, line) in self.lines.iter_mut().enumerate() {
                 let x = base.wrapping_add(offsets.get(k).copied().unwrap_or(0));
                 let (from, to) = within(x, by, row.extent, outputs);
@@ -124,6 +225,23 @@ impl Packed {
             }
         }
         step
+    }
+
+    /// For how many of `most` rows of outputs, from the one at `at` on and along this dimension, the lines in bounds are the same.
+    pub(crate) fn rows_alike(&self, place: &Place, at: &[u64], row: usize, most: usize) -> usize {
+        let Address::Tested(tests) = &place.address else { return most };
+        let tests = tests.iter().zip(&self.offsets).filter(|(test, _)| test.domain[row] != 0);
+        let each = tests.flat_map(|(test, offsets)| {
+            let x = test.offset.wrapping_add(sum(&test.domain, at));
+            let alike = move |offset: &i64| match within(x.wrapping_add(*offset), test.domain[row], test.extent, most) {
+                (from, to) if from == to => most,
+                (0, to) => to,
+                (from, _) => from,
+            };
+            let still: &[i64] = if offsets.is_empty() { &[0] } else { &[] };
+            offsets.iter().chain(still).map(alike)
+        });
+        each.min().unwrap_or(most)
     }
 
     /// What depends on the fold positions alone.
@@ -147,6 +265,8 @@ impl Packed {
                 (index, rows.iter().map(tested).collect())
             }
         };
+        let reach = |o: &Vec<i64>| (o.iter().copied().min().unwrap_or(0), o.iter().copied().max().unwrap_or(0));
+        self.reach = self.offsets.iter().map(reach).collect();
         self.block = block;
     }
 
@@ -167,6 +287,14 @@ fn inner(coefficients: &[i64]) -> i64 {
     coefficients.last().copied().unwrap_or(0)
 }
 
+/// Elements from an output to the next one along a dimension.
+fn step(place: &Place, d: usize) -> i64 {
+    match &place.address {
+        Address::Linear { domain, .. } => domain[d],
+        Address::Tested(rows) => rows.iter().fold(0, |s, r| s.wrapping_mul(r.extent).wrapping_add(r.domain[d])),
+    }
+}
+
 fn sum(coefficients: &[i64], at: &[u64]) -> i64 {
     coefficients.iter().zip(at).fold(0i64, |sum, (&c, &x)| sum.wrapping_add(c.wrapping_mul(x as i64)))
 }
@@ -176,6 +304,10 @@ fn within(x: i64, by: i64, extent: i64, n: usize) -> (usize, usize) {
     let inside = |x: i64| (0..extent).contains(&x);
     if by == 0 {
         return if inside(x) { (0, n) } else { (n, n) };
+    }
+    if by == 1 {
+        let below = |limit: i64| limit.saturating_sub(x).clamp(0, n as i64) as usize;
+        return (below(0), below(extent));
     }
     if inside(x) && by.checked_mul(n as i64 - 1).and_then(|d| x.checked_add(d)).is_some_and(inside) {
         return (0, n);

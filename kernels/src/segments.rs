@@ -4,7 +4,7 @@ use lockstep_ir::{DType, Ty};
 
 use crate::{
     access::{Address, affine, digits},
-    code::{ACC, Reg, WIDTH},
+    code::{Reg, WIDTH},
     compile::{Feed, MapKernel},
     memory::{Lanes, Load, Pattern, with_elements},
     worker::Worker,
@@ -84,7 +84,10 @@ impl Worker<'_> {
         let (inputs, results) = packed.split_at_mut(slots);
         let mut inputs = inputs.iter_mut();
         for feed in &kernel.streams {
-            let start = self.stream(feed, kernel.lanes, [first, n as u64], at, inputs.next());
+            let start = match feed {
+                Feed::Folded => self.folded[from..][..n.max(kernel.lanes)].as_ptr().cast(),
+                _ => self.stream(feed, kernel.lanes, [first, n as u64], at, inputs.next()),
+            };
             arguments.push(start as u64);
         }
         // Fewer elements than a register has lanes: computed beside, then copied.
@@ -132,9 +135,6 @@ impl Worker<'_> {
             if n >= lanes {
                 return bytes.as_ptr();
             }
-        }
-        if *feed == Feed::Folded {
-            return self.regs[ACC as usize].0.as_ptr().cast();
         }
         // There is a slot for each stream if any needs one.
         let Some(slot) = slot else { return std::ptr::null() };

@@ -33,7 +33,16 @@ pub(crate) struct Worker<'a> {
     pub(crate) scratch: Scratch,
     /// Copies of what a compiled fold reads, stream by stream: see [`crate::lines`].
     pub(crate) packed: Vec<Packed>,
+    /// Addresses of all streams at one fold position after the other.
+    pub(crate) list: Vec<u64>,
+    /// Bytes by which each of them goes on from one row of outputs to the next.
+    pub(crate) steps: Vec<u64>,
+    /// Folded values that `finish` takes, where it is machine code.
+    pub(crate) folded: Vec<u32>,
 }
+
+/// Outputs that a compiled fold makes before `finish` takes them: 16 KiB, for the first-level cache.
+const FOLDED: u64 = 4096;
 
 impl<'a> Worker<'a> {
     pub(crate) fn new(node: &'a Blocks, isa: Isa, operands: &'a [&'a [u8]]) -> Self {
@@ -57,6 +66,9 @@ impl<'a> Worker<'a> {
             sub: 1,
             scratch: Scratch::default(),
             packed: Vec::new(),
+            list: Vec::new(),
+            steps: Vec::new(),
+            folded: Vec::new(),
         }
     }
 
@@ -89,15 +101,27 @@ impl<'a> Worker<'a> {
         let mut at = first;
         let mut rest = out;
         while at < end {
-            let n = self.node.block(at, end - at);
-            if let Some(fold) = &self.node.fold {
-                let folded = self.fold(fold, at, n);
-                self.regs[ACC as usize] = folded;
+            let compiled = self.node.fold.as_ref().and_then(|f| Some((f, f.kernel.as_ref()?)));
+            let n = if compiled.is_some() { (end - at).min(FOLDED) as usize } else { self.node.block(at, end - at) };
+            if let Some((fold, kernel)) = compiled {
+                let mut folded = self.room(n);
+                self.fold_compiled(fold, kernel, at, &mut folded[..n]);
+                self.folded = folded;
+            } else if let Some(fold) = &self.node.fold {
+                let folded = self.fold_evaluated(fold, at, n);
+                self.put_folded(&folded.0[..n]);
             }
             let (now, later) = std::mem::take(&mut rest).split_at_mut(n * size);
             self.finish(at, n, now);
             (rest, at) = (later, at + n as u64);
         }
+    }
+
+    /// Room for folded values, and for as many as a register takes more than there are.
+    fn room(&mut self, n: usize) -> Vec<u32> {
+        let mut folded = std::mem::take(&mut self.folded);
+        folded.resize((n + LANES).max(folded.len()), 0);
+        folded
     }
 
     /// Elements from `first` that are evaluated together, at most `limit`.
@@ -107,8 +131,18 @@ impl<'a> Worker<'a> {
 
     /// Evaluates `finish` for elements whose folded values are `acc`.
     pub(crate) fn finish_folded(&mut self, first: u64, acc: &[u32], out: &mut [u8]) {
-        self.regs[ACC as usize].0[..acc.len()].copy_from_slice(acc);
+        self.put_folded(acc);
         self.finish(first, acc.len(), out);
+    }
+
+    /// Puts folded values where `finish` takes them from.
+    fn put_folded(&mut self, acc: &[u32]) {
+        if self.node.map.is_some() {
+            self.folded = self.room(acc.len());
+            self.folded[..acc.len()].copy_from_slice(acc);
+        } else {
+            self.regs[ACC as usize].0[..acc.len()].copy_from_slice(acc);
+        }
     }
 
     fn finish(&mut self, first: u64, n: usize, out: &mut [u8]) {
@@ -127,15 +161,7 @@ impl<'a> Worker<'a> {
         memory::store(self.node.out, &self.regs[code.result as usize].0[..n], out);
     }
 
-    /// Folds `n` elements from `first`.
-    fn fold(&mut self, fold: &FoldCode, first: u64, n: usize) -> Reg {
-        let Some(kernel) = &fold.kernel else { return self.fold_evaluated(fold, first, n) };
-        let mut folded = Reg::ZERO;
-        self.fold_compiled(fold, kernel, first, n, &mut folded);
-        folded
-    }
-
-    /// The same, with the evaluator.
+    /// Folds `n` elements from `first`, with the evaluator.
     pub(crate) fn fold_evaluated(&mut self, fold: &FoldCode, first: u64, n: usize) -> Reg {
         self.start_registers();
         let mut folded = Reg::ZERO;

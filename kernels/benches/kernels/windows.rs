@@ -6,7 +6,7 @@ use lockstep_bench::{Clock, Record, interleaved};
 use lockstep_ir::{
     DType, Order, Program, Tensor,
     build::{NodeBuilder, ProgramBuilder, TensorRef, at, k, o},
-    expr::{acc, coord, f, k as position, load, max_nan, rhs, select},
+    expr::{Expr, acc, coord, f, k as position, load, max_nan, rhs, select},
 };
 use lockstep_kernels::{Options, Plan};
 
@@ -21,14 +21,23 @@ pub(crate) fn run(quick: bool, sink: &mut dyn FnMut(Record)) {
         let case = format!("sums in sequence along {} × {}, 1 thread", shape[0], shape[1]);
         compare(case, &sequences(shape), (&shape, &values), &mut by_hand, budget, sink);
     }
-    for skip in [false, true] {
+    for (what, skip) in [("maxima", false), ("maxima", true), ("sums", true)] {
         let (side, channels) = (56usize, 64usize);
         let shape = [1, 56, 56, 64];
         let values = values(56 * 56 * 64);
-        let mut by_hand = || _ = black_box(pooled(&values, side, channels));
-        let case =
-            format!("maxima of 3 × 3 of 56 × 56 × 64, {}, 1 thread", if skip { "edges left out" } else { "padded" });
-        compare(case, &windows(&shape, skip), (&shape, &values), &mut by_hand, budget, sink);
+        let (init, body) = match what {
+            "maxima" => (f32::NEG_INFINITY, max_nan(&acc(), &load(0))),
+            _ => (0.0, acc() + load(0)),
+        };
+        let mut by_hand = || {
+            _ = match what {
+                "maxima" => black_box(pooled(&values, side, channels, init, |a, x| if x > a { x } else { a })),
+                _ => black_box(pooled(&values, side, channels, init, |a, x| a + x)),
+            }
+        };
+        let edges = if skip { "edges left out" } else { "padded" };
+        let case = format!("{what} of 3 × 3 of 56 × 56 × 64, {edges}, 1 thread");
+        compare(case, &windows(&shape, skip, init, body), (&shape, &values), &mut by_hand, budget, sink);
     }
     let shape = [1024, 1024];
     let values = values(1024 * 1024);
@@ -77,14 +86,14 @@ fn sequences(shape: [u32; 2]) -> Program {
     built(p, &s, node.finish(acc()))
 }
 
-fn windows(shape: &[u32], skip: bool) -> Program {
+fn windows(shape: &[u32], skip: bool, init: f32, body: Expr) -> Program {
     let mut p = ProgramBuilder::new();
     let s = p.state(DType::F32, shape);
     let x = p.data(DType::F32, shape);
     let taps = x.at([o(0), o(1) + k(0) + at(-1), o(2) + k(1) + at(-1), o(3)]);
-    let taps = if skip { taps.skip() } else { taps.fill(f32::NEG_INFINITY.to_bits()) };
+    let taps = if skip { taps.skip() } else { taps.fill(init.to_bits()) };
     let node = NodeBuilder::new(DType::F32, shape).operand(taps);
-    let node = node.fold(&[3, 3], Order::Chain, f(f32::NEG_INFINITY), max_nan(&acc(), &load(0)));
+    let node = node.fold(&[3, 3], Order::Chain, f(init), body);
     built(p, &s, node.finish(acc()))
 }
 
@@ -107,14 +116,14 @@ fn up_to((row, values): (usize, &[f32])) -> f32 {
     lanes.iter().sum()
 }
 
-fn pooled(values: &[f32], side: usize, channels: usize) -> Vec<f32> {
-    let mut out = vec![f32::NEG_INFINITY; values.len()];
+fn pooled(values: &[f32], side: usize, channels: usize, init: f32, body: impl Fn(f32, f32) -> f32) -> Vec<f32> {
+    let mut out = vec![init; values.len()];
     for (pixel, out) in out.chunks_exact_mut(channels).enumerate() {
         let (y, x) = (pixel / side, pixel % side);
         for ty in y.saturating_sub(1)..(y + 2).min(side) {
             for tx in x.saturating_sub(1)..(x + 2).min(side) {
                 let from = &values[(ty * side + tx) * channels..][..channels];
-                out.iter_mut().zip(from).for_each(|(o, &v)| *o = if v > *o { v } else { *o });
+                out.iter_mut().zip(from).for_each(|(o, &v)| *o = body(*o, v));
             }
         }
     }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Error,
-    access::{Address, Place, Places},
+    access::{Address, Place, Places, Row},
 };
 
 /// How the leaf blocks of a fold are computed.
@@ -46,10 +46,20 @@ pub(crate) enum Source {
 pub(crate) struct FoldStream {
     pub(crate) source: Source,
     pub(crate) kind: Kind,
-    /// Elements from one fold position to the next.
+    /// Elements from one fold position to the next, if that is always the same.
     pub(crate) stride: i64,
-    /// It does not lie as the routine reads it, and is copied block by block: see [`crate::lines`].
-    pub(crate) packed: bool,
+    pub(crate) lies: Lies,
+}
+
+/// Where a stream's elements lie at one fold position after the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lies {
+    /// A fixed distance further on.
+    Evenly,
+    /// Anywhere, or out of bounds, but those of all outputs together: the routine is given a list.
+    InLines,
+    /// In no way that the routine can read. They are copied block by block: see [`crate::lines`].
+    Apart,
 }
 
 /// A compiled fold.
@@ -67,6 +77,10 @@ pub(crate) struct FoldKernel {
     pub(crate) mask: usize,
     /// Lanes of a register.
     pub(crate) lanes: usize,
+    /// The leaf routine takes a list of addresses.
+    pub(crate) listed: bool,
+    /// What a leaf block gives that has no fold position.
+    pub(crate) init: u32,
 }
 
 /// Most positions or coordinates that are kept as a list: 4 MiB.
@@ -100,7 +114,8 @@ pub(crate) fn way(node: &Node, places: &Places) -> Option<(Way, Vec<FoldStream>)
 pub(crate) fn reads_columns(node: &Node) -> bool {
     let places = Places::new(node);
     let wide = places.domain.last().is_some_and(|&n| n >= WIDE);
-    wide && way(node, &places).is_some_and(|(way, streams)| way == Way::Columns && streams.iter().all(|s| !s.packed))
+    wide && way(node, &places)
+        .is_some_and(|(way, streams)| way == Way::Columns && streams.iter().all(|s| s.lies != Lies::Apart))
 }
 
 /// Whether a fold's leaf blocks run as machine code.
@@ -125,8 +140,10 @@ fn streams(node: &Node, body: &[Instr], places: &Places, way: Way) -> Option<Vec
     if way == Way::Rows && places.fold.len() != 1 {
         return None;
     }
-    // What is never out of bounds is never skipped.
-    let skips = |(operand, place): (&Operand, &Place)| operand.skip && matches!(place.address, Address::Tested(_));
+    // What is never out of bounds is never skipped, and lines that are skipped are not in the list.
+    let skips = |(operand, place): (&Operand, &Place)| {
+        operand.skip && matches!(place.address, Address::Tested(_)) && in_lines(place, places).is_none()
+    };
     let tested = (0..).zip(node.operands.iter().zip(&places.operands)).filter(|(_, o)| skips(*o));
     let tested = tested.map(|(i, _)| Source::Inside(i));
     let mut streams: Vec<FoldStream> = Vec::new();
@@ -139,46 +156,73 @@ fn streams(node: &Node, body: &[Instr], places: &Places, way: Way) -> Option<Vec
 }
 
 fn stream(source: Source, places: &Places, way: Way) -> Option<FoldStream> {
-    let packed = || {
+    let evenly = |kind, stride| Some(FoldStream { source, kind, stride, lies: Lies::Evenly });
+    let otherwise = |place: &Place| {
         let wide = places.domain.last().is_some_and(|&n| n >= WIDE);
-        (wide && way == Way::Columns).then_some(FoldStream { source, kind: Kind::Word, stride: 0, packed: true })
+        let (kind, lies) = match (source, in_lines(place, places)) {
+            (Source::Operand(_), Some(kind)) => (kind, Lies::InLines),
+            _ => (Kind::Word, Lies::Apart),
+        };
+        (wide && way == Way::Columns).then_some(FoldStream { source, kind, stride: 0, lies })
     };
     let operand = match source {
         Source::Operand(i) | Source::Inside(i) => i,
         Source::Position => {
             let kind = if way == Way::Rows { Kind::Word } else { Kind::Same };
-            return Some(FoldStream { source, kind, stride: 1, packed: false });
+            return evenly(kind, 1);
         }
         Source::Coordinate(d) => {
             let along = way == Way::Columns && d + 1 == places.domain.len();
             let kind = if along { Kind::Word } else { Kind::Same };
-            return (places.domain[d] <= MOST_POSITIONS).then_some(FoldStream {
-                source,
-                kind,
-                stride: 0,
-                packed: false,
-            });
+            return evenly(kind, 0).filter(|_| places.domain[d] <= MOST_POSITIONS);
         }
     };
     let place = &places.operands[operand];
     let (domain, fold) = match &place.address {
         Address::Linear { domain, fold, .. } => (domain, fold),
-        Address::Tested(rows) => return if rows.iter().all(|r| r.gather.is_none()) { packed() } else { None },
+        Address::Tested(rows) => return if rows.iter().all(|r| r.gather.is_none()) { otherwise(place) } else { None },
     };
     if fold.len() > 1 && fold.iter().any(|&c| c != 0) {
-        return packed();
+        return otherwise(place);
     }
     // Places do not count an extent of one, so a missing dimension is a step that is never taken.
     let stride = fold.first().copied().unwrap_or(0);
     let side = if way == Way::Rows { stride } else { domain.last().copied().unwrap_or(0) };
-    let kind = match (side, place.dtype) {
-        (1, DType::I8) => Kind::Byte,
-        (1, DType::Bf16) => Kind::Half,
-        (1, _) => Kind::Word,
-        (0, DType::F32 | DType::I32 | DType::U32) => Kind::Same,
-        _ => return packed(),
-    };
-    Some(FoldStream { source, kind, stride, packed: false })
+    match beside(side, place.dtype) {
+        Some(kind) => evenly(kind, stride),
+        None => otherwise(place),
+    }
+}
+
+/// How a routine reads elements of which the next one is so far on.
+fn beside(step: i64, dtype: DType) -> Option<Kind> {
+    match (step, dtype) {
+        (1, DType::I8) => Some(Kind::Byte),
+        (1, DType::Bf16) => Some(Kind::Half),
+        (1, _) => Some(Kind::Word),
+        (0, DType::F32 | DType::I32 | DType::U32) => Some(Kind::Same),
+        _ => None,
+    }
+}
+
+/// How neighbouring outputs read an operand that is in or out of bounds for all of them together.
+fn in_lines(place: &Place, places: &Places) -> Option<Kind> {
+    let inner = |domain: &[i64]| domain.last().copied().unwrap_or(0);
+    match &place.address {
+        Address::Linear { domain, .. } => beside(inner(domain), place.dtype),
+        Address::Tested(rows) => {
+            let together =
+                |r: &Row| r.gather.is_none() && (inner(&r.domain) == 0 || r.in_bounds(&places.domain, &places.fold));
+            let step = rows.iter().fold(0i64, |step, r| step.wrapping_mul(r.extent).wrapping_add(inner(&r.domain)));
+            // What is filled in is made of words.
+            let kind = beside(step, place.dtype).filter(|k| place.skip || matches!(k, Kind::Word | Kind::Same));
+            kind.filter(|_| rows.iter().all(together))
+        }
+    }
+}
+
+fn takes_list(streams: &[FoldStream]) -> bool {
+    streams.iter().any(|s| s.lies == Lies::InLines)
 }
 
 /// Makes the drafts of one fold's routines.
@@ -329,7 +373,15 @@ impl Builder<'_> {
         let mut draft = Draft::default();
         let acc = draft.value(Def::Carried(0));
         let end = Body::new(&draft, &[Item::Store { val: acc, out: 0, kind: Kind::Word, lane: 0 }]);
-        let spec = ColumnsSpec { target: self.target, pool: &self.pool, init, body: &body, end: &end, streams: &kinds };
+        let spec = ColumnsSpec {
+            target: self.target,
+            pool: &self.pool,
+            init,
+            body: &body,
+            end: &end,
+            streams: &kinds,
+            listed: takes_list(self.streams),
+        };
         Some(columns(&spec))
     }
 
@@ -382,6 +434,8 @@ impl FoldKernel {
             combine: combine.map(|c| assembly.add(&c.bytes, c.constants)),
             mask,
             lanes: target.lanes(),
+            listed: takes_list(&streams),
+            init: node.fold.as_ref().map_or(0, |f| f.init),
             streams,
         }))
     }

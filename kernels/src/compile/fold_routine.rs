@@ -120,6 +120,8 @@ pub(crate) struct ColumnsSpec<'a> {
     /// Stores the accumulator.
     pub(crate) end: &'a Body,
     pub(crate) streams: &'a [Kind],
+    /// It takes a list.
+    pub(crate) listed: bool,
 }
 
 /// One accumulator per output, over as many fold positions as the length says. At least one register's outputs; the last register's
@@ -143,22 +145,43 @@ pub(crate) fn columns(spec: &ColumnsSpec<'_>) -> Result<Routine, IcedError> {
     pin(&mut asm, &frame);
     element_loops(&mut asm, &mut frame, times, |asm, frame, wide_now| {
         let [body, end] = if wide_now { [&wide[0], &wide[1]] } else { [spec.body, spec.end] };
-        load_pointers(asm, n + 1);
         start_accumulators(asm, frame, spec.init, if wide_now { times } else { 1 });
-        let (top, none) = (asm.label(), asm.label());
-        asm.load(Code::Mov_r64_rm64, SPARE, at(ARGS, 8 * (2 + n + 1 + n)));
-        asm.push(Instruction::with2(Code::Test_rm64_r64, SPARE, SPARE));
-        asm.jump(Code::Je_rel32_64, none);
-        asm.bind(top);
-        Emitter::emit(asm, frame, body);
-        advance(asm, n, 2 + n + 1);
-        asm.imm(Code::Sub_rm64_imm32, SPARE, 1);
-        asm.jump(Code::Jne_rel32_64, top);
-        asm.bind(none);
+        let positions = if spec.listed { listed_positions } else { even_positions };
+        positions(asm, n, &mut |asm| _ = Emitter::emit(asm, frame, body));
         Emitter::emit(asm, frame, end);
     });
     epilogue(&mut asm);
     finish(asm, spec.pool, &frame)
+}
+
+/// The body at so many fold positions as the length says, perhaps none, through which streams go evenly.
+fn even_positions(asm: &mut Asm, n: usize, body: &mut dyn FnMut(&mut Asm)) {
+    load_pointers(asm, n + 1);
+    let (top, none) = (asm.label(), asm.label());
+    asm.load(Code::Mov_r64_rm64, SPARE, at(ARGS, 8 * (2 + n + 1 + n)));
+    asm.push(Instruction::with2(Code::Test_rm64_r64, SPARE, SPARE));
+    asm.jump(Code::Je_rel32_64, none);
+    asm.bind(top);
+    body(asm);
+    advance(asm, n, 2 + n + 1);
+    asm.imm(Code::Sub_rm64_imm32, SPARE, 1);
+    asm.jump(Code::Jne_rel32_64, top);
+    asm.bind(none);
+}
+
+/// The body at every fold position of the list.
+fn listed_positions(asm: &mut Asm, n: usize, body: &mut dyn FnMut(&mut Asm)) {
+    asm.load(Code::Mov_r64_rm64, POINTERS[n], at(ARGS, 8 * (2 + n)));
+    asm.load(Code::Mov_r64_rm64, SPARE, at(ARGS, 8 * 2));
+    let top = asm.label();
+    asm.bind(top);
+    for (i, &register) in POINTERS.iter().enumerate().take(n) {
+        asm.load(Code::Mov_r64_rm64, register, at(SPARE, 8 * i));
+    }
+    body(asm);
+    asm.imm(Code::Add_rm64_imm32, SPARE, 8 * n);
+    asm.load(Code::Cmp_r64_rm64, SPARE, at(ARGS, 8 * (2 + n + 1)));
+    asm.jump(Code::Jne_rel32_64, top);
 }
 
 fn load_pointers(asm: &mut Asm, count: usize) {

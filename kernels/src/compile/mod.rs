@@ -27,7 +27,8 @@ mod simulate;
 mod tests;
 
 pub(crate) use code::Assembly;
-pub(crate) use fold::{FoldKernel, FoldStream, Source, Way, reads_columns, runs_compiled};
+pub(crate) use draft::Kind;
+pub(crate) use fold::{FoldKernel, FoldStream, Lies, Source, Way, reads_columns, runs_compiled};
 pub(crate) use map::{Feed, MapKernel, Shape, Stored};
 pub(crate) use ops::Target;
 

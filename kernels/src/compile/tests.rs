@@ -102,6 +102,14 @@ fn copied_folds_in_simulated_avx512() {
         };
         p.node(window(padded.clone().fill(0x4000_0000), 0.25)).unwrap();
         p.node(window(padded.skip(), 0.5)).unwrap();
+        // Lines of neighbouring outputs, from a list.
+        let lines = p.data(DType::F32, &[4, outputs]);
+        let lines = lines.at([o(0) + k(0) + at(-1), o(1)]);
+        for lines in [lines.clone().fill(0xff80_0000), lines.skip()] {
+            let node = NodeBuilder::new(DType::F32, &[5, outputs]).operand(lines);
+            let node = node.fold(&[3], Order::Chain, f(-0.0), load(0).fma(&f(-2.0), &acc()));
+            p.node(node.finish(acc())).unwrap();
+        }
         p.set(&s, &along.unwrap());
         let p = p.build().unwrap();
         assert!(p.nodes.iter().all(runs_compiled));

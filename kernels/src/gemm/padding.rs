@@ -91,7 +91,11 @@ impl Read for Padded<'_> {
                     missing.fill(0);
                     if side_by_side && inside == all {
                         let row = &items[(outer[first] + k) as usize..][..slots.len()];
-                        slots.iter_mut().zip(row).for_each(|(slot, &x)| *slot = widen(x));
+                        // A number of words that the compiler knows is copied in registers.
+                        match (slots.as_chunks_mut::<16>(), row.as_chunks::<16>()) {
+                            (([slots], []), ([row], _)) => *slots = row.map(&widen),
+                            _ => slots.iter_mut().zip(row).for_each(|(slot, &x)| *slot = widen(x)),
+                        }
                     } else if inside == 0 {
                         slots.fill(self.fill);
                     } else {
