@@ -5,14 +5,15 @@ use std::time::Duration;
 use alloy::{
     eips::BlockId,
     network::{EthereumWallet, TransactionBuilder},
-    primitives::{Address, B256, Bytes, U256, keccak256},
+    primitives::{Address, B256, Bytes, Log, U256, keccak256},
     providers::{Provider, ProviderBuilder},
     rpc::types::{TransactionReceipt, TransactionRequest},
     sol,
     sol_types::{SolEvent, SolValue},
 };
 use lockstep_sequencer::{
-    BatcherConfig, Devnet, DevnetConfig, NodeConfig, RollupConfig, RollupNode, WithdrawalProof, dev_accounts,
+    BatcherConfig, Devnet, DevnetConfig, NodeConfig, OutputRootProof, RollupConfig, RollupNode, WithdrawalProof,
+    dev_accounts,
 };
 use tokio::time::{Instant, sleep};
 
@@ -43,6 +44,30 @@ sol! {
             bytes data, bytes32 withdrawalHash
         );
         function initiateWithdrawal(address target, uint256 gasLimit, bytes data) external payable;
+    }
+}
+
+impl From<&Log<MessagePasser::MessagePassed>> for Portal::Withdrawal {
+    fn from(event: &Log<MessagePasser::MessagePassed>) -> Self {
+        Self {
+            nonce: event.nonce,
+            sender: event.sender,
+            target: event.target,
+            value: event.value,
+            gasLimit: event.gasLimit,
+            data: event.data.data.clone(),
+        }
+    }
+}
+
+impl From<OutputRootProof> for Portal::OutputRootProof {
+    fn from(proof: OutputRootProof) -> Self {
+        Self {
+            version: B256::ZERO,
+            stateRoot: proof.state_root,
+            messagePasserStorageRoot: proof.message_passer_storage_root,
+            latestBlockhash: proof.latest_blockhash,
+        }
     }
 }
 
@@ -156,21 +181,9 @@ pub(crate) async fn prove_and_finalise(
     let known: serde_json::Value =
         l2.raw_request("optimism_outputAtBlock".into(), (format!("{number:#x}"),)).await.unwrap();
     assert_eq!(known["outputRoot"], serde_json::json!(output.outputRoot));
-    let withdrawal = Portal::Withdrawal {
-        nonce: event.nonce,
-        sender: event.sender,
-        target: event.target,
-        value: event.value,
-        gasLimit: event.gasLimit,
-        data: event.data.data.clone(),
-    };
+    let withdrawal = Portal::Withdrawal::from(&event);
     assert_eq!(keccak256(withdrawal.abi_encode_params()), event.withdrawalHash);
-    let outputs = Portal::OutputRootProof {
-        version: B256::ZERO,
-        stateRoot: proof.output_root_proof.state_root,
-        messagePasserStorageRoot: proof.output_root_proof.message_passer_storage_root,
-        latestBlockhash: proof.output_root_proof.latest_blockhash,
-    };
+    let outputs = proof.output_root_proof.into();
     let prove = portal.proveWithdrawalTransaction(withdrawal.clone(), index, outputs, proof.withdrawal_proof);
     assert!(prove.send().await.unwrap().get_receipt().await.unwrap().status());
     until("the withdrawal can be finalised", async || {

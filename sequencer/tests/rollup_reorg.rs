@@ -291,14 +291,7 @@ impl World {
         if portal.finalizedWithdrawals(event.withdrawalHash).call().await.unwrap() {
             return Next::Nothing;
         }
-        let withdrawal = Portal::Withdrawal {
-            nonce: event.nonce,
-            sender: event.sender,
-            target: event.target,
-            value: event.value,
-            gasLimit: event.gasLimit,
-            data: event.data.data.clone(),
-        };
+        let withdrawal = Portal::Withdrawal::from(&event);
         let block = receipt.block_number.unwrap();
         if portal.provenWithdrawals(event.withdrawalHash).call().await.unwrap().timestamp == 0 {
             let oracle = Oracle::new(self.record.l1.output_oracle, l1.clone());
@@ -311,12 +304,7 @@ impl World {
                 Ok(proof) => proof,
                 Err(_) => return Next::Prove,
             };
-            let outputs = Portal::OutputRootProof {
-                version: B256::ZERO,
-                stateRoot: proof.output_root_proof.state_root,
-                messagePasserStorageRoot: proof.output_root_proof.message_passer_storage_root,
-                latestBlockhash: proof.output_root_proof.latest_blockhash,
-            };
+            let outputs = proof.output_root_proof.into();
             let prove = portal.proveWithdrawalTransaction(withdrawal, index, outputs, proof.withdrawal_proof);
             let _ = prove.gas(2_000_000).send().await.unwrap();
             return Next::Prove;
