@@ -28,7 +28,7 @@ pub(crate) struct Micro {
 }
 
 /// What happens to a tile.
-pub(super) struct Tile {
+pub(super) struct Tile<'a> {
     /// What every accumulator starts from.
     pub(super) init: u32,
     /// They start from what is there instead.
@@ -41,7 +41,12 @@ pub(super) struct Tile {
     pub(super) stride: usize,
     /// What is read after this tile: fetched meanwhile, a line for every eight words of the panels' depth. Any address will do.
     pub(super) ahead: *const u32,
+    /// What [`Micro::excess`] says of the panel of `B`.
+    pub(super) excess: &'a Excess,
 }
+
+/// What the left factor's offset adds to each column of a tile, taken off what its accumulators start from.
+pub(super) type Excess = [i32; 32];
 
 /// Largest tile of any micro-kernel.
 const MAX_TILE: usize = 12 * 32;
@@ -81,6 +86,17 @@ impl Micro {
         positions.div_ceil(self.left().positions())
     }
 
+    /// What a panel of `B` gets too much of, where the instruction multiplies `x + 128`: the same for all panels of `A`.
+    pub(super) fn excess(self, b: &[u32]) -> Excess {
+        #[cfg(target_arch = "x86_64")]
+        if self.code == Code::Quads12x32 {
+            #[allow(unsafe_code, reason = "instructions that were found to be there")]
+            // SAFETY: a `Micro` is only made where its instructions are.
+            return unsafe { bytes::excess(b.as_chunks().0) };
+        }
+        [0; 32]
+    }
+
     /// Multiplies a panel of `A` with one of `B`, in their stretches, and leaves the `size.0 × size.1` corner of the tile at the start of `c`.
     pub(super) fn run(
         self,
@@ -88,7 +104,7 @@ impl Micro {
         stretches: [&[Stretch]; 2],
         c: &mut [u8],
         size: (usize, usize),
-        tile: &Tile,
+        tile: &Tile<'_>,
     ) {
         let c = c.as_chunks_mut::<4>().0;
         if size == (self.mr, self.nr) && stretches == [&[], &[]] {
@@ -106,7 +122,7 @@ impl Micro {
         stretches: [&[Stretch]; 2],
         c: &mut [[u8; 4]],
         size: (usize, usize),
-        tile: &Tile,
+        tile: &Tile<'_>,
     ) {
         let mut buffer = [tile.init.to_le_bytes(); MAX_TILE];
         self.stretches(panels, stretches, &mut buffer, tile);
@@ -125,7 +141,13 @@ impl Micro {
     }
 
     /// A tile, stretch by stretch, from accumulators that hold `init` already.
-    fn stretches(self, [a, b]: [&[u32]; 2], stretches: [&[Stretch]; 2], acc: &mut [[u8; 4]; MAX_TILE], tile: &Tile) {
+    fn stretches(
+        self,
+        [a, b]: [&[u32]; 2],
+        stretches: [&[Stretch]; 2],
+        acc: &mut [[u8; 4]; MAX_TILE],
+        tile: &Tile<'_>,
+    ) {
         let tile = Tile { add: false, canonical: false, stride: self.nr, ..*tile };
         if stretches == [&[], &[]] {
             return self.full(a, b, acc, &tile);
@@ -153,7 +175,7 @@ impl Micro {
 
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code, reason = "vector loads and stores through pointers, bounds checked before")]
-    fn full(self, a: &[u32], b: &[u32], c: &mut [[u8; 4]], tile: &Tile) {
+    fn full(self, a: &[u32], b: &[u32], c: &mut [[u8; 4]], tile: &Tile<'_>) {
         let words = a.len() / self.mr;
         assert!(a.len() == words * self.mr && b.len() == words * self.nr);
         assert!(tile.stride >= self.nr && c.len() >= (self.mr - 1) * tile.stride + self.nr);
@@ -190,7 +212,7 @@ fn has_vnni() -> bool {
 /// Fetches the tile's rows of `count` words: they are there when the accumulators are done, which is hundreds of cycles later.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn fetch<const ROWS: usize>(c: *const u32, count: usize, tile: &Tile) {
+fn fetch<const ROWS: usize>(c: *const u32, count: usize, tile: &Tile<'_>) {
     for row in 0..ROWS {
         super::fetch::words(c.wrapping_add(row.wrapping_mul(tile.stride)), count);
     }

@@ -260,7 +260,7 @@ impl<'a> Products<'a> {
     }
 
     /// Packs rows, and tells what becomes of their tiles.
-    fn pack_rows(&self, job: &Job<'_>, step: &Step, rows: &Range<usize>, a: &mut Packed) -> Tile {
+    fn pack_rows(&self, job: &Job<'_>, step: &Step, rows: &Range<usize>, a: &mut Packed) -> Tile<'static> {
         let g = self.gemm;
         let source = self.source(&g.a, job.batch);
         let sizes: [&[u64]; 2] = [&g.m_sizes, &g.k_sizes];
@@ -274,6 +274,7 @@ impl<'a> Products<'a> {
             canonical,
             stride: g.n as usize,
             ahead: std::ptr::null(),
+            excess: &[0; 32],
         }
     }
 
@@ -295,17 +296,24 @@ impl<'a> Products<'a> {
     }
 
     /// One packed block of `A` times one of `B`, into `c` (which starts at the block's first element). After it comes another of `B`.
-    fn block(&self, a: &Packed, [b, next]: [&Packed; 2], c: &mut [u8], [rows, columns, kc]: [usize; 3], tile: &Tile) {
+    fn block(
+        &self,
+        a: &Packed,
+        [b, next]: [&Packed; 2],
+        c: &mut [u8],
+        [rows, columns, kc]: [usize; 3],
+        tile: &Tile<'_>,
+    ) {
         let Micro { mr, nr, .. } = self.micro;
         let words = self.micro.words(kc);
         let count = columns.div_ceil(nr);
         let after = |j: usize| if j + 1 < count { b.panel(j + 1, nr * words) } else { next.panel(0, nr * words) };
         for (j, columns_of) in b.panels(nr * words).enumerate().take(count) {
             // Every tile of a column has the next panel's next part fetched.
-            let (next, part) = (after(j), nr * words / PARTS);
+            let (next, part, excess) = (after(j), nr * words / PARTS, self.micro.excess(columns_of));
             for (i, rows_of) in a.panels(mr * words).enumerate().take(rows.div_ceil(mr)) {
                 let size = (mr.min(rows - i * mr), nr.min(columns - j * nr));
-                let tile = Tile { ahead: next.wrapping_add(i % PARTS * part), ..*tile };
+                let tile = Tile { ahead: next.wrapping_add(i % PARTS * part), excess: &excess, ..*tile };
                 let stretches = [a.stretches.panel(i), b.stretches.panel(j)];
                 let c = &mut c[(i * mr * tile.stride + j * nr) * 4..];
                 self.micro.run([rows_of, columns_of], stretches, c, size, &tile);

@@ -3,12 +3,12 @@
 
 use std::arch::x86_64::*;
 
-use super::{Tile, fetch};
+use super::{Excess, Tile, fetch};
 
 /// # Safety
 /// `a` holds `6 · words` pairs, `b` `16 · words`; `c` has 6 rows of 16 values, `tile.stride` apart.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn pairs_6x16(words: usize, mut a: *const i32, mut b: *const i32, c: *mut i32, tile: &Tile) {
+pub(super) unsafe fn pairs_6x16(words: usize, mut a: *const i32, mut b: *const i32, c: *mut i32, tile: &Tile<'_>) {
     let mut acc = [[_mm256_set1_epi32(tile.init as i32); 2]; 6];
     fetch::<6>(c.cast(), 16, tile);
     for _ in 0..words {
@@ -40,7 +40,7 @@ pub(super) unsafe fn pairs_6x16(words: usize, mut a: *const i32, mut b: *const i
 /// # Safety
 /// `a` holds `12 · words` pairs, `b` `32 · words`; `c` has 12 rows of 32 values, `tile.stride` apart.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) unsafe fn pairs_12x32(words: usize, mut a: *const i32, mut b: *const i32, c: *mut i32, tile: &Tile) {
+pub(super) unsafe fn pairs_12x32(words: usize, mut a: *const i32, mut b: *const i32, c: *mut i32, tile: &Tile<'_>) {
     let mut acc = [[_mm512_set1_epi32(tile.init as i32); 2]; 12];
     fetch::<12>(c.cast(), 32, tile);
     for _ in 0..words {
@@ -61,15 +61,38 @@ pub(super) unsafe fn pairs_12x32(words: usize, mut a: *const i32, mut b: *const 
     unsafe { leave(&acc, c, tile) };
 }
 
-/// `a` holds `x + 128` for every `x`; what that adds to a column's products, 128 times the column's sum, is taken off in the end.
+/// 128 times the sum of each column of a panel of quads.
+#[target_feature(enable = "avx512f,avx512vnni")]
+pub(super) fn excess(panel: &[[u32; 32]]) -> Excess {
+    let offset = _mm512_set1_epi8(-128); // 128 without a sign
+    let mut sums = [_mm512_setzero_si512(); 2];
+    for words in panel {
+        for (sum, words) in sums.iter_mut().zip(words.as_chunks::<16>().0) {
+            // SAFETY: sixteen words are there.
+            *sum = _mm512_dpbusd_epi32(*sum, offset, unsafe { _mm512_loadu_si512(words.as_ptr().cast()) });
+        }
+    }
+    let mut excess = [0; 32];
+    for (to, sum) in excess.as_chunks_mut::<16>().0.iter_mut().zip(sums) {
+        // SAFETY: there is room for sixteen words.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), sum) };
+    }
+    excess
+}
+
+/// `a` holds `x + 128` for every `x`; what that adds to a column's products is in `tile.excess`.
 ///
 /// # Safety
 /// `a` holds `12 · words` quads, `b` `32 · words`; `c` has 12 rows of 32 values, `tile.stride` apart.
 #[target_feature(enable = "avx512f,avx512vnni")]
-pub(super) unsafe fn quads_12x32(words: usize, mut a: *const i32, mut b: *const i32, c: *mut i32, tile: &Tile) {
-    let mut acc = [[_mm512_set1_epi32(tile.init as i32); 2]; 12];
-    let mut excess = [_mm512_setzero_si512(); 2];
-    let offset = _mm512_set1_epi8(-128); // 128 without a sign
+pub(super) unsafe fn quads_12x32(words: usize, mut a: *const i32, mut b: *const i32, c: *mut i32, tile: &Tile<'_>) {
+    let init = _mm512_set1_epi32(tile.init as i32);
+    let start = [0, 16].map(|at| {
+        // SAFETY: sixteen words are there.
+        let excess = unsafe { _mm512_loadu_si512(tile.excess[at..at + 16].as_ptr().cast()) };
+        _mm512_sub_epi32(init, excess)
+    });
+    let mut acc = [start; 12];
     fetch::<12>(c.cast(), 32, tile);
     for _ in 0..words {
         // SAFETY: within the panels, by the caller's promise.
@@ -81,15 +104,9 @@ pub(super) unsafe fn quads_12x32(words: usize, mut a: *const i32, mut b: *const 
                 row[0] = _mm512_dpbusd_epi32(row[0], x, b0);
                 row[1] = _mm512_dpbusd_epi32(row[1], x, b1);
             }
-            excess[0] = _mm512_dpbusd_epi32(excess[0], offset, b0);
-            excess[1] = _mm512_dpbusd_epi32(excess[1], offset, b1);
             a = a.add(12);
             b = b.add(32);
         }
-    }
-    for row in &mut acc {
-        row[0] = _mm512_sub_epi32(row[0], excess[0]);
-        row[1] = _mm512_sub_epi32(row[1], excess[1]);
     }
     // SAFETY: by the caller's promise.
     unsafe { leave(&acc, c, tile) };
@@ -98,7 +115,7 @@ pub(super) unsafe fn quads_12x32(words: usize, mut a: *const i32, mut b: *const 
 /// # Safety
 /// `c` has 12 rows of 32 values, `tile.stride` apart.
 #[target_feature(enable = "avx512f")]
-unsafe fn leave(acc: &[[__m512i; 2]; 12], c: *mut i32, tile: &Tile) {
+unsafe fn leave(acc: &[[__m512i; 2]; 12], c: *mut i32, tile: &Tile<'_>) {
     for (i, row) in acc.iter().enumerate() {
         for (j, &value) in row.iter().enumerate() {
             // SAFETY: within the tile, by the caller's promise.

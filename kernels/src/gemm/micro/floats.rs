@@ -14,7 +14,7 @@ const AT_ONCE: usize = 8;
 /// # Safety
 /// `a` holds `6 · depth` values, `b` `16 · depth`; `c` has 6 rows of 16 values, `tile.stride` apart.
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn tile_6x16(depth: usize, a: *const f32, b: *const f32, c: *mut f32, tile: &Tile) {
+pub(super) unsafe fn tile_6x16(depth: usize, a: *const f32, b: *const f32, c: *mut f32, tile: &Tile<'_>) {
     let mut acc = [[_mm256_set1_ps(f32::from_bits(tile.init)); 2]; 6];
     if tile.resume {
         for (i, row) in acc.iter_mut().enumerate() {
@@ -69,7 +69,7 @@ pub(super) unsafe fn tile_6x16(depth: usize, a: *const f32, b: *const f32, c: *m
 /// # Safety
 /// `a` holds `12 · depth` values, `b` `32 · depth`; `c` has 12 rows of 32 values, `tile.stride` apart.
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn tile_12x32(depth: usize, mut a: *const f32, mut b: *const f32, c: *mut f32, tile: &Tile) {
+pub(super) unsafe fn tile_12x32(depth: usize, mut a: *const f32, mut b: *const f32, c: *mut f32, tile: &Tile<'_>) {
     let mut acc = [[_mm512_set1_ps(f32::from_bits(tile.init)); 2]; 12];
     if tile.resume {
         for (i, row) in acc.iter_mut().enumerate() {
