@@ -166,7 +166,8 @@ fn of_row(hits: &[(u32, u32)], row: u64) -> &[(u32, u32)] {
     &hits[from..to]
 }
 
-fn finish(worker: &mut Worker<'_>, first: u64, acc: &[u32], out: &mut [u8], size: usize) {
+/// Applies `finish` to folded values from element `first` on; `size` bytes each.
+pub(crate) fn finish(worker: &mut Worker<'_>, first: u64, acc: &[u32], out: &mut [u8], size: usize) {
     let mut done = 0;
     while done < acc.len() {
         let at = first + done as u64;

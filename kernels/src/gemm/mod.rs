@@ -19,6 +19,7 @@ mod pack;
 mod padding;
 mod pattern;
 mod stretches;
+mod thin;
 mod transpose;
 
 pub(crate) use micro::Micro;
@@ -123,6 +124,9 @@ impl<'a> Products<'a> {
     /// # Errors
     /// A thread's floating-point control word is wrong.
     pub(crate) fn run(&self, out: &mut [u8], threads: usize, split_small: bool) -> Result<(), Error> {
+        if self.gemm.is_thin() {
+            return self.run_thin(out, threads, split_small);
+        }
         let bytes = (self.gemm.m * self.gemm.n) as usize * self.node.out.size();
         let batches = out.len() / bytes;
         let elements = (out.len() / self.node.out.size()) as u64;

@@ -3,7 +3,7 @@
 use lockstep_ir::{DType, Node, Order, scalar::Op};
 
 use crate::{
-    access::{Address, Places, Row, linear_beyond, row_major},
+    access::{Address, Places, Row, linear_beyond},
     blocks::Blocks,
     code::{ACC, Code, RHS},
 };
@@ -118,11 +118,7 @@ impl Gemm {
             k: f.fold.clone(),
         };
         let n = sizes[inner..].iter().product();
-        // A matrix times a vector: packing is faster than reading across the rows of the matrix. Along them, columns are not packed, and
-        // folds copy floats that lie one after the other as fast and no more often.
-        let copied = b.dtype == DType::F32 && b.tests.is_empty() && b.fold == row_major(&blocks.places.fold);
-        let vector = rows == 0 && n >= FEWEST_COLUMNS && b.domain.last() != Some(&1) && !copied;
-        (rows > 0 || vector).then(|| Self {
+        let gemm = Self {
             kind,
             m: sizes[batch..inner].iter().product(),
             n,
@@ -135,7 +131,10 @@ impl Gemm {
             a: factor(a, batch..inner),
             b: factor(b, inner..sizes.len()),
             plain: node.out.dtype == folded && blocks.finish.steps.is_empty() && blocks.finish.result == ACC,
-        })
+        };
+        // A vector and a matrix that would be packed, and lies with its columns beside each other, is no faster than a fold across them.
+        let vector = n >= FEWEST_COLUMNS && (gemm.is_thin() || b.domain.last() != Some(&1));
+        (rows > 0 || vector).then_some(gemm)
     }
 }
 
