@@ -14,7 +14,8 @@ use crate::{
     Error, Isa,
     access::{Address, BLOCK, affine},
     blocks::Blocks,
-    code::{ACC, RHS, Step, WIDTH},
+    code::{ACC, RHS, Step},
+    gemm::fetch_words,
     memory::{Lanes, Load, Pattern, with_elements},
     parallel::Split,
     worker::Worker,
@@ -128,16 +129,25 @@ impl Scatter {
         let sum = Sum { scatter: self, columns: &columns, side_by_side, positions: &positions, values };
         split.run(out, split.units as usize * row_bytes, || {
             let (mut worker, hits, sum) = (Worker::new(node, isa, operands), &hits, &sum);
-            let mut acc = vec![0; self.columns];
+            let (mut acc, mut filled) = (vec![0; self.columns], false);
             let mut sums = [vec![0.0; self.columns], vec![0.0; self.columns]];
             sum.fold(&[], &mut sums);
             let empty = sums[0][0].to_bits();
             move |piece, out: &mut [u8]| {
-                for (row, out) in (piece * split.units..).zip(out.chunks_mut(row_bytes)) {
-                    let here = of_row(hits, row);
+                let first = piece * split.units;
+                let mut rest = &hits[hits.partition_point(|h| u64::from(h.0) < first)..];
+                for (row, out) in (first..).zip(out.chunks_mut(row_bytes)) {
+                    let (here, later) = rest.split_at(rest.iter().take_while(|h| u64::from(h.0) == row).count());
+                    rest = later;
                     if here.is_empty() {
-                        acc.fill(empty);
+                        // After another such row it is there already.
+                        if !filled {
+                            acc.fill(empty);
+                        }
+                        filled = true;
                     } else {
+                        filled = false;
+                        later.first().into_iter().for_each(|next| sum.fetch(next));
                         sum.fold(here, &mut sums);
                         acc.iter_mut().zip(&sums[0]).for_each(|(a, x)| *a = x.to_bits());
                     }
@@ -160,18 +170,13 @@ impl Scatter {
     }
 }
 
-fn of_row(hits: &[(u32, u32)], row: u64) -> &[(u32, u32)] {
-    let from = hits.partition_point(|h| u64::from(h.0) < row);
-    let to = hits.partition_point(|h| u64::from(h.0) <= row);
-    &hits[from..to]
-}
-
 /// Applies `finish` to folded values from element `first` on; `size` bytes each.
 pub(crate) fn finish(worker: &mut Worker<'_>, first: u64, acc: &[u32], out: &mut [u8], size: usize) {
     let mut done = 0;
     while done < acc.len() {
         let at = first + done as u64;
-        let count = worker.block(at, (acc.len() - done).min(WIDTH) as u64);
+        // Machine code takes any number.
+        let count = if worker.node.map.is_some() { acc.len() } else { worker.block(at, (acc.len() - done) as u64) };
         worker.finish_folded(at, &acc[done..done + count], &mut out[done * size..(done + count) * size]);
         done += count;
     }
@@ -214,6 +219,14 @@ impl Sum<'_> {
                 total.iter_mut().zip(&*block).for_each(|(t, &x)| *t += x);
             }
             b += 1;
+        }
+    }
+
+    /// Has the values of a hit loaded: they lie anywhere, so nothing else foresees them.
+    fn fetch(&self, hit: &(u32, u32)) {
+        if self.side_by_side {
+            let start = (self.columns[0] + self.positions[hit.1 as usize]) as usize;
+            fetch_words(self.values[start..].as_ptr().cast(), self.columns.len());
         }
     }
 

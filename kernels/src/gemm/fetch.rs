@@ -31,7 +31,7 @@ pub(super) fn line_soon<T>(at: *const T) {
 
 /// The lines of `count` words.
 #[inline(always)]
-pub(super) fn words(at: *const u32, count: usize) {
+pub(crate) fn words(at: *const u32, count: usize) {
     let mut word = 0;
     while word < count {
         line(at.wrapping_add(word));

@@ -22,6 +22,7 @@ mod stretches;
 mod thin;
 mod transpose;
 
+pub(crate) use fetch::words as fetch_words;
 pub(crate) use micro::Micro;
 pub(crate) use pattern::Gemm;
 pub(crate) use transpose::floats_across;
