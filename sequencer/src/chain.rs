@@ -28,7 +28,7 @@ use crate::{
         env::BlockRules,
     },
     l1::{MESSAGE_PASSER, RollupView},
-    metrics::Metrics,
+    metrics::{Metrics, Timings},
     pool::{Best, Pool, PoolRules, PooledTx},
     store::{AccountChange, NewBlock, Snapshot, StateChanges, Store, StoredReceipt},
 };
@@ -125,7 +125,7 @@ pub(crate) struct Chain {
 impl Chain {
     /// Opens the chain in a store, or begins it there.
     pub(crate) fn open(config: NodeConfig, store: Store) -> Result<Self, NodeError> {
-        let number = match store.chain()? {
+        let number = match store.chain() {
             None => {
                 begin(&config, &store)?;
                 0
@@ -306,8 +306,8 @@ impl Chain {
         }
         let mut batch = self.store.begin()?;
         let transactions = batch.unwind(number)?;
-        if self.store.labels()?.is_some() {
-            batch.put_labels(from.safe.min(number), from.finalized.min(number))?;
+        if self.store.labels().is_some() {
+            batch.put_labels(from.safe.min(number), from.finalized.min(number));
         }
         batch.commit()?;
         self.set_head(number)?;
@@ -323,7 +323,7 @@ impl Chain {
 
     /// From now on L1 says which blocks are safe. Until it has spoken, the first one is.
     pub(crate) fn begin_labels(&self) -> Result<(), NodeError> {
-        match self.store.labels()? {
+        match self.store.labels() {
             Some(_) => Ok(()),
             None => self.set_labels(0, 0),
         }
@@ -335,6 +335,11 @@ impl Chain {
         self.store.checkpoint()?;
         // The snapshot of before would keep the memory that the log's changes took.
         Ok(self.set_head(self.head().header.number)?)
+    }
+
+    /// Where time went.
+    pub(crate) fn timings(&self) -> Timings {
+        self.metrics.timings(self.store.written())
     }
 
     /// Where the chain is kept.
@@ -350,12 +355,12 @@ impl Chain {
     /// Notes which blocks L1 holds, and which for good.
     pub(crate) fn set_labels(&self, safe: u64, finalized: u64) -> Result<(), NodeError> {
         let _one = self.building.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.store.labels()? == Some((safe, finalized)) {
+        if self.store.labels() == Some((safe, finalized)) {
             return Ok(());
         }
         let head = self.head();
         let mut batch = self.store.begin()?;
-        batch.put_labels(safe, finalized)?;
+        batch.put_labels(safe, finalized);
         batch.commit()?;
         Ok(self.set_head(head.header.number)?)
     }
@@ -396,7 +401,7 @@ fn head(store: &Store, number: u64, config: &NodeConfig) -> Result<Head, StoreEr
     let snapshot = store.snapshot()?;
     let header = snapshot.header(number)?;
     let header = header.ok_or_else(|| StoreError::Corrupt(format!("the newest block, {number}, has no header")))?;
-    let (safe, finalized) = match (config.kind, store.labels()?) {
+    let (safe, finalized) = match (config.kind, store.labels()) {
         (ChainKind::Ethereum, _) => {
             let depth = config.finality_blocks;
             (number.saturating_sub(depth / 2), number.saturating_sub(depth))

@@ -22,8 +22,10 @@ pub struct Timings {
     pub execute: Duration,
     /// Writing state and updating the tries.
     pub root: Duration,
-    /// Writing blocks and making them durable.
+    /// Making blocks durable: writing them to the log.
     pub flush: Duration,
+    /// Writing the database, on a thread beside the others.
+    pub write: Duration,
 }
 
 /// The running sums behind [`Timings`].
@@ -82,8 +84,8 @@ impl Metrics {
         self.last_block_ms.store(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// The sums now.
-    pub(crate) fn timings(&self) -> Timings {
+    /// The sums now; `write` is the database's.
+    pub(crate) fn timings(&self, write: Duration) -> Timings {
         let duration = |sum: &AtomicU64| Duration::from_nanos(sum.load(Relaxed));
         Timings {
             blocks: self.blocks.load(Relaxed),
@@ -94,6 +96,7 @@ impl Metrics {
             execute: duration(&self.execute_ns),
             root: duration(&self.root_ns),
             flush: duration(&self.flush_ns),
+            write,
         }
     }
 }

@@ -212,7 +212,7 @@ impl NodeHandle {
 
     /// Where the time of building blocks went since the node started.
     pub fn timings(&self) -> Timings {
-        self.chain.metrics.timings()
+        self.chain.timings()
     }
 
     /// Waits until the node fails. Returns only if it cannot build blocks any more, with the reason.

@@ -69,7 +69,7 @@ fn render(chain: &Chain) -> String {
     let mut put =
         |name: &str, kind: &str, help: &str, samples: &[(&str, f64)]| write(&mut text, name, kind, help, samples);
     let head = chain.head();
-    let timings = chain.metrics.timings();
+    let timings = chain.timings();
     put("head_block", "gauge", "Number of the newest block.", &[("", head.header.number as f64)]);
     put("safe_block", "gauge", "Number of the newest block that L1 holds.", &[("", head.safe as f64)]);
     put(
@@ -98,6 +98,7 @@ fn render(chain: &Chain) -> String {
             ("{part=\"execute\"}", timings.execute.as_secs_f64()),
             ("{part=\"root\"}", timings.root.as_secs_f64()),
             ("{part=\"flush\"}", timings.flush.as_secs_f64()),
+            ("{part=\"write\"}", timings.write.as_secs_f64()),
         ],
     );
     if let Some(rollup) = chain.rollup.get() {

@@ -12,10 +12,11 @@ use std::collections::HashSet;
 
 use alloy::primitives::U256;
 use alloy_rlp::{RlpDecodable, RlpEncodable};
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
+use redb::{ReadOnlyTable, ReadTransaction, WriteTransaction};
 
 use super::{
     batch::Batch,
+    rows::Waiting,
     tables::{self, Undo, account_key, slot_key},
 };
 use crate::error::StoreError;
@@ -38,7 +39,7 @@ impl Keep {
 }
 
 /// Which blocks' states the archive has: all from the first to the last.
-type Span = (u64, u64);
+pub(super) type Span = (u64, u64);
 
 /// The archive as of a snapshot.
 pub(super) struct Archive {
@@ -47,8 +48,8 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    pub(super) fn new(read: &ReadTransaction) -> Result<Self, StoreError> {
-        Ok(Self { history: read.open_table(tables::HISTORY)?, span: span(&read.open_table(tables::META)?)? })
+    pub(super) fn new(read: &ReadTransaction, span: Option<Span>) -> Result<Self, StoreError> {
+        Ok(Self { history: read.open_table(tables::HISTORY)?, span })
     }
 
     /// Whether it can say what the state was at `block`, if `head` is the newest.
@@ -56,61 +57,51 @@ impl Archive {
         self.span.is_some_and(|(first, last)| first <= block && head <= last)
     }
 
-    /// What a key of the state held at `block`, empty if nothing; `None` if it is the same as now.
+    /// What a key of the state held at `block`, empty if nothing; `None` if it is the same as now. Rows that wait are younger.
     pub(super) fn value<T>(
         &self,
+        waiting: &Waiting,
         key: &[u8],
         block: u64,
         decode: impl FnOnce(&[u8]) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         let next = self.history.range((key, block + 1)..=(key, u64::MAX))?.next().transpose()?;
-        next.map(|(_, before)| decode(before.value())).transpose()
+        if let Some((_, before)) = next {
+            return decode(before.value()).map(Some);
+        }
+        let mut later = waiting.blocks().filter(|later| later.header.number > block);
+        let before = later.find_map(|later| {
+            let at = later.history.binary_search_by(|(found, _)| found.as_slice().cmp(key)).ok()?;
+            Some(later.history[at].1.as_slice())
+        });
+        before.map(decode).transpose()
     }
+}
+
+/// What the archive has with a block more.
+pub(super) fn grown(span: Option<Span>, number: u64) -> Span {
+    let (first, last) = span.unwrap_or_default();
+    // Block 0 has no state before it. What the log makes again may be here already. Where blocks are missing in between, the
+    // archive begins anew.
+    let goes_on = number == 0 || (first..=last + 1).contains(&number);
+    (if goes_on { first } else { number - 1 }, number)
 }
 
 impl Batch {
-    /// Adds what a block overwrote.
-    pub(super) fn archive(&self, number: u64, undo: &Undo) -> Result<(), StoreError> {
-        let (first, last) = span(&self.write.open_table(tables::META)?)?.unwrap_or_default();
-        // Block 0 has no state before it. What the log makes again may be here already. Where blocks are missing in between, the
-        // archive begins anew.
-        let goes_on = number == 0 || (first..=last + 1).contains(&number);
-        let first = if goes_on { first } else { number - 1 };
-        if number > 0 {
-            let mut history = self.write.open_table(tables::HISTORY)?;
-            for (key, before) in entries(undo) {
-                history.insert((key.as_slice(), number), before.as_slice())?;
-            }
-        }
-        self.put_span((first, number))
-    }
-
     /// Removes what a block that is taken back overwrote.
-    pub(super) fn unarchive(&self, number: u64, undo: &Undo) -> Result<(), StoreError> {
-        let Some((first, last)) = span(&self.write.open_table(tables::META)?)? else { return Ok(()) };
-        if last < number {
-            return Ok(());
-        }
-        let mut history = self.write.open_table(tables::HISTORY)?;
+    pub(super) fn unarchive(&mut self, write: &WriteTransaction, number: u64, undo: &Undo) -> Result<(), StoreError> {
+        let Some((first, last)) = self.facts.archive.filter(|(_, last)| number <= *last) else { return Ok(()) };
+        let mut history = write.open_table(tables::HISTORY)?;
         for (key, _) in entries(undo) {
             history.remove((key.as_slice(), number))?;
         }
-        self.put_span((first, number - 1))
+        self.facts.archive = Some((first, last.min(number - 1)));
+        Ok(())
     }
-
-    fn put_span(&self, (first, last): Span) -> Result<(), StoreError> {
-        self.put_number(tables::META_ARCHIVE_FIRST, first)?;
-        self.put_number(tables::META_ARCHIVE_LAST, last)
-    }
-}
-
-fn span(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Option<Span>, StoreError> {
-    let number = |key| tables::number(meta, key);
-    Ok(number(tables::META_ARCHIVE_FIRST)?.zip(number(tables::META_ARCHIVE_LAST)?))
 }
 
 /// The keys of the state that a block overwrote, in their order, and what they held before, empty if nothing.
-fn entries(undo: &Undo) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(super) fn entries(undo: &Undo) -> Vec<(Vec<u8>, Vec<u8>)> {
     let accounts =
         undo.accounts.iter().map(|account| (account_key(&account.address).to_vec(), account.before.to_vec()));
     let slots = undo.slots.iter().map(|slot| (slot_key(&slot.address, &slot.slot).to_vec(), value(slot.before)));

@@ -1,39 +1,34 @@
 //! Writing one block.
 
-use std::{
-    collections::HashMap,
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, mem, sync::Arc, time::Instant};
 
 use alloy::{
     consensus::{Header, Sealed},
     primitives::{Address, B256, Bytes, U256, keccak256},
 };
 use alloy_trie::{EMPTY_ROOT_HASH, TrieAccount};
-use redb::{Durability, WriteTransaction};
+use redb::{ReadableDatabase, WriteTransaction};
 
 use super::{
-    archive::Keep,
+    archive::{self, Keep},
+    current::{Shared, Turn, lock},
     decode,
-    log::Log,
-    recent::{Current, View, Working},
+    recent::Working,
     record,
+    rows::{Block, Facts, Rows},
     snapshot::slot_value,
     tables::{
         self, ACCOUNT_NODES, StoredReceipt, Undo, UndoAccount, UndoSlot, account_key, slot_key, slots_prefix,
         storage_nodes,
     },
     tries::WorkingNodes,
+    writer,
 };
 use crate::{
     error::StoreError,
     pool::Blob,
     trie::{Kept, NodeStore, Trie, nibbles},
 };
-
-/// Blocks whose blobs are kept: as many as Ethereum has slots in the 4096 epochs of EIP-4844.
-const BLOB_BLOCKS: u64 = 131_072;
 
 /// What a block changed in the state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,35 +87,58 @@ impl KeptTries {
     }
 }
 
-/// What a store's batches share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) kept: Mutex<KeptTries>,
-    pub(super) log: Mutex<Log>,
-    pub(super) current: Mutex<Current>,
-}
-
-/// Locks; what a panic left is whole, as nothing here panics halfway.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A change in progress. Dropped, it leaves no trace.
 pub(crate) struct Batch {
-    pub(super) write: WriteTransaction,
     state: Working,
     undo: Undo,
+    rows: Rows,
+    pub(super) facts: Facts,
     kept: KeptTries,
-    shared: Arc<Shared>,
     /// What the log will say of this change; `None` if it is made durable by writing the whole database instead.
-    pub(super) record: Option<Vec<u8>>,
+    record: Option<Vec<u8>>,
+    /// The transaction that writes the whole database.
+    pub(super) whole: Option<WriteTransaction>,
+    shared: Arc<Shared>,
+    _turn: Turn,
 }
 
 impl Batch {
-    /// A change to what `view` shows, which must be the newest state.
-    pub(super) fn new(write: WriteTransaction, view: View, shared: Arc<Shared>) -> Self {
+    /// Begins a change to the newest state as soon as no other is in progress.
+    pub(super) fn begin(shared: &Arc<Shared>) -> Result<Self, StoreError> {
+        let turn = Turn::take(shared);
+        let current = shared.current();
+        let (view, facts) = (current.view(&shared.database.begin_read()?)?, current.facts);
+        drop(current);
         let kept = mem::take(&mut *lock(&shared.kept));
-        Self { write, state: Working::new(view), undo: Undo::default(), kept, shared, record: Some(Vec::new()) }
+        Ok(Self {
+            state: Working::new(view),
+            undo: Undo::default(),
+            rows: Rows::default(),
+            facts,
+            kept,
+            record: Some(Vec::new()),
+            whole: None,
+            shared: shared.clone(),
+            _turn: turn,
+        })
+    }
+
+    /// From now on the change goes into the database, not into the log. Waits until that has all that is committed.
+    pub(super) fn begin_whole(&mut self) -> Result<WriteTransaction, StoreError> {
+        self.record = None;
+        match self.whole.take() {
+            Some(write) => Ok(write),
+            None => {
+                self.shared.settle()?;
+                Ok(self.shared.database.begin_write()?)
+            }
+        }
+    }
+
+    /// Makes it a change of the whole database.
+    pub(super) fn make_whole(&mut self) -> Result<(), StoreError> {
+        self.whole = Some(self.begin_whole()?);
+        Ok(())
     }
 
     /// Applies a block's changes to the state and returns the new state root.
@@ -129,7 +147,7 @@ impl Batch {
         if let Some(out) = &mut self.record {
             record::state(out, changes);
         }
-        self.put_code(&changes.code)?;
+        self.rows.code.extend(changes.code.iter().cloned());
         let mut leaves = Vec::with_capacity(changes.accounts.len());
         for change in &changes.accounts {
             let key = account_key(&change.address);
@@ -159,14 +177,6 @@ impl Batch {
         let account = self.state.read(&account_key(&address), |value| Ok(value.to_vec()))?;
         let account = account.map(|account| decode::<TrieAccount>("account", &account)).transpose()?;
         Ok(account.map_or(EMPTY_ROOT_HASH, |account| account.storage_root))
-    }
-
-    fn put_code(&self, code: &[(B256, Bytes)]) -> Result<(), StoreError> {
-        let mut table = self.write.open_table(tables::CODE)?;
-        for (hash, bytes) in code {
-            table.insert(&hash.0, bytes.as_ref())?;
-        }
-        Ok(())
     }
 
     /// Applies an account's storage changes and returns its new storage root.
@@ -201,39 +211,37 @@ impl Batch {
         update(nodes, leaves, self.kept.storage.entry(address).or_default())
     }
 
-    /// Writes a block as the new head, and forgets how to undo blocks that are further behind it than `keep` says.
+    /// Adds a block as the new head, and forgets how to undo blocks that are further behind it than `keep` says.
     pub(crate) fn put_block(&mut self, block: &NewBlock<'_>, keep: Keep) -> Result<(), StoreError> {
         if let Some(out) = &mut self.record {
             record::block(out, block, keep);
         }
         let number = block.header.number;
-        let hash = block.header.hash();
-        self.write.open_table(tables::HEADERS)?.insert(number, alloy_rlp::encode(block.header.inner()).as_slice())?;
-        self.write.open_table(tables::HASHES)?.insert(number, &hash.0)?;
-        self.write.open_table(tables::NUMBERS)?.insert(&hash.0, number)?;
-        let mut transactions = self.write.open_table(tables::TRANSACTIONS)?;
-        let mut receipts = self.write.open_table(tables::RECEIPTS)?;
-        let mut locations = self.write.open_table(tables::LOCATIONS)?;
-        pieces(block.transactions, |first, list| Ok(transactions.insert((number, first), list).map(drop)?))?;
-        pieces(block.receipts, |first, list| Ok(receipts.insert((number, first), list).map(drop)?))?;
-        let mut placed: Vec<_> = block.receipts.iter().map(|receipt| receipt.hash).zip(0u32..).collect();
+        let undo = mem::take(&mut self.undo);
+        let mut locations: Vec<_> = block.receipts.iter().map(|receipt| receipt.hash).zip(0u32..).collect();
         // In the order of the table, so that each of its pages is visited once.
-        placed.sort_unstable();
-        for (hash, index) in placed {
-            locations.insert(&hash.0, (number, index))?;
-        }
-        self.put_blobs(number, block.blobs)?;
-        let mut undo = self.write.open_table(tables::UNDO)?;
-        undo.insert(number, alloy_rlp::encode(&self.undo).as_slice())?;
-        // The window only shrinks by configuration, so this usually removes one record.
-        if let Some(last) = number.checked_sub(keep.undo_blocks) {
-            undo.retain_in(..=last, |_, _| false)?;
-        }
-        drop(undo);
+        locations.sort_unstable();
+        let mut history = Vec::new();
         if keep.archive {
-            self.archive(number, &self.undo)?;
+            self.facts.archive = Some(archive::grown(self.facts.archive, number));
+            history = if number > 0 { archive::entries(&undo) } else { history };
         }
-        self.put_number(tables::META_HEAD, number)
+        self.facts.head = Some(number);
+        self.rows.blocks.push(Block {
+            header: block.header.clone(),
+            transactions: block.transactions.to_vec(),
+            receipts: block.receipts.to_vec(),
+            blobs: block.blobs.to_vec(),
+            locations,
+            undo,
+            history,
+            keep,
+        });
+        match &self.whole {
+            // Many blocks may follow.
+            Some(write) => mem::take(&mut self.rows).write(write),
+            None => Ok(()),
+        }
     }
 
     /// Accounts, slots and trie nodes that it sets or removes.
@@ -241,80 +249,56 @@ impl Batch {
         self.state.changed()
     }
 
-    fn put_blobs(&self, number: u64, blobs: &[Blob]) -> Result<(), StoreError> {
-        if blobs.is_empty() {
-            return Ok(());
-        }
-        let mut table = self.write.open_table(tables::BLOBS)?;
-        for (index, blob) in (0u32..).zip(blobs) {
-            table.insert((number, index), alloy_rlp::encode(blob).as_slice())?;
-        }
-        if let Some(last) = number.checked_sub(BLOB_BLOCKS) {
-            table.retain_in(..=(last, u32::MAX), |_, _| false)?;
-        }
-        Ok(())
-    }
-
     /// Notes the chain id of a new store.
     pub(crate) fn put_chain_id(&mut self, chain_id: u64) -> Result<(), StoreError> {
-        self.record = None;
-        self.put_number(tables::META_CHAIN_ID, chain_id)
+        self.make_whole()?;
+        self.facts.chain_id = Some(chain_id);
+        Ok(())
     }
 
     /// Notes which blocks L1 holds, and which for good.
-    pub(crate) fn put_labels(&mut self, safe: u64, finalized: u64) -> Result<(), StoreError> {
+    pub(crate) fn put_labels(&mut self, safe: u64, finalized: u64) {
         if let Some(out) = &mut self.record {
             record::labels(out, safe, finalized);
         }
-        self.put_number(tables::META_SAFE, safe)?;
-        self.put_number(tables::META_FINALIZED, finalized)
-    }
-
-    pub(super) fn put_number(&self, key: &str, number: u64) -> Result<(), StoreError> {
-        let mut meta = self.write.open_table(tables::META)?;
-        meta.insert(key, number.to_be_bytes().as_slice())?;
-        Ok(())
+        self.facts.labels = Some((safe, finalized));
     }
 
     /// Makes it durable.
     pub(crate) fn commit(mut self) -> Result<(), StoreError> {
-        let shared = self.shared.clone();
-        let mut log = lock(&shared.log);
-        let full = log.is_full() || lock(&shared.current).is_full();
-        match self.record.take() {
-            Some(record) if !full => self.commit_logged(&mut log, &record)?,
-            _ => self.commit_whole(&mut log)?,
+        self.rows.facts = self.facts;
+        match (self.record.take(), self.whole.take()) {
+            (Some(record), None) => self.commit_logged(&record),
+            (_, Some(write)) => self.commit_whole(write),
+            (None, None) => Err(StoreError::Corrupt("a change that failed was committed".into())),
         }
-        Ok(())
     }
 
-    /// Makes it durable in the log; the database follows in memory.
-    fn commit_logged(mut self, log: &mut Log, record: &[u8]) -> Result<(), StoreError> {
+    /// Makes it durable in the log; the database follows.
+    fn commit_logged(mut self, record: &[u8]) -> Result<(), StoreError> {
+        let mut log = lock(&self.shared.log);
+        self.shared.make_room(&mut log)?;
         let end = log.append(record)?;
-        self.set_durability(Durability::None)?;
-        // Whoever takes a snapshot sees all of the change or nothing.
-        let mut current = lock(&self.shared.current);
-        self.write.commit()?;
-        current.add(self.state.into_changes());
+        self.rows.bytes = record.len();
+        self.shared.current().add(self.state.into_changes(), self.rows);
         log.keep(end);
+        self.shared.notify();
         self.kept.keep(&self.shared);
         Ok(())
     }
 
     /// Makes it durable with all that was recent, in the database.
-    fn commit_whole(mut self, log: &mut Log) -> Result<(), StoreError> {
-        let generation = log.generation() + 1;
-        self.put_number(tables::META_GENERATION, generation)?;
-        self.set_durability(Durability::Immediate)?;
-        // Restarting after a kill must not walk the whole file.
-        self.write.set_quick_repair(true);
-        let mut current = lock(&self.shared.current);
-        let mut table = self.write.open_table(tables::STATE)?;
-        current.write(&self.state.into_changes(), &mut table)?;
-        drop(table);
-        self.write.commit()?;
-        *current = Current::default();
-        log.restart(generation);
+    fn commit_whole(self, mut write: WriteTransaction) -> Result<(), StoreError> {
+        let start = Instant::now();
+        self.rows.write(&write)?;
+        let mut log = lock(&self.shared.log);
+        writer::set_generation(&mut write, log.next_generation())?;
+        // Whoever takes a snapshot sees all of the change or nothing.
+        let mut current = self.shared.current();
+        current.layers().write(&self.state.into_changes(), &mut write.open_table(tables::STATE)?)?;
+        write.commit()?;
+        current.written_whole(self.facts, start.elapsed());
+        log.begin_segment();
         self.kept.keep(&self.shared);
         Ok(())
     }
@@ -325,31 +309,6 @@ impl Batch {
         let record = self.record.take().unwrap_or_default();
         let _not_kept = lock(&self.shared.log).append(&record).map(drop);
     }
-
-    fn set_durability(&mut self, durability: Durability) -> Result<(), StoreError> {
-        let refused = |error| StoreError::Corrupt(format!("durability was refused: {error}"));
-        self.write.set_durability(durability).map_err(refused)
-    }
-}
-
-/// Size in bytes from which a piece of a list is full: a few pieces share a page, and most entries are smaller.
-const PIECE_BYTES: usize = 1300;
-
-/// Hands out a list in pieces: the index of the first entry, and the encoded entries one after the other.
-fn pieces<T: alloy_rlp::Encodable>(
-    list: &[T],
-    mut put: impl FnMut(u32, &[u8]) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let (mut piece, mut first) = (Vec::with_capacity(2 * PIECE_BYTES), 0);
-    for (next, entry) in (1u32..).zip(list) {
-        entry.encode(&mut piece);
-        if piece.len() >= PIECE_BYTES || next as usize == list.len() {
-            put(first, &piece)?;
-            piece.clear();
-            first = next;
-        }
-    }
-    Ok(())
 }
 
 /// A leaf of a trie that changes. An empty value is none.

@@ -4,7 +4,8 @@
 //!   StateChanges --> Batch::apply_state --> state root --> Batch::put_block --> Batch::commit (durable or nothing)
 //!                                                                                  |           |
 //!                                  log: a record, one sequential write, one sync <-+           +--> memory
-//!                                  once either is full: database, the changes of many blocks at once <--+
+//!                                                                                                     |
+//!        database: blocks and receipts soon after, the state of many blocks at once <-- the writer <--+
 //!
 //!   Snapshot (accounts, slots, code, blocks, receipts as of one head) = database, and what is recent over it
 //!      \-- Snapshot::state_at(block): the same, seen through the undo records of younger blocks,
@@ -13,15 +14,18 @@
 
 mod archive;
 mod batch;
+mod current;
 mod log;
 mod open;
 mod proof;
 mod recent;
 mod record;
+mod rows;
 mod snapshot;
 mod tables;
 mod tries;
 mod unwind;
+mod writer;
 
 pub(crate) use archive::Keep;
 pub(crate) use batch::{AccountChange, NewBlock, StateChanges};
@@ -46,5 +50,7 @@ fn decode_all<T: alloy_rlp::Decodable>(what: &str, mut bytes: &[u8]) -> Result<V
     Ok(all)
 }
 
+#[cfg(test)]
+mod freeze_tests;
 #[cfg(test)]
 pub(crate) mod tests;

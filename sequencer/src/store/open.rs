@@ -2,17 +2,22 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
 };
 
 use alloy::primitives::Bytes;
 use redb::{Database, ReadableDatabase};
 
 use super::{
-    batch::{Batch, Shared, lock},
+    batch::Batch,
+    current::{Limits, Shared, lock},
     log::Log,
+    rows::Facts,
     snapshot::Snapshot,
-    tables::{self, LAYOUT, META, META_CHAIN_ID, META_FINALIZED, META_GENERATION, META_HEAD, META_LAYOUT, META_SAFE},
+    tables::{self, LAYOUT, META, META_GENERATION, META_LAYOUT},
+    writer,
 };
 use crate::error::{NodeError, StoreError};
 
@@ -21,14 +26,19 @@ const FILE: &str = "chain.redb";
 
 /// The open database. Whatever ends it, nothing is lost that was committed.
 pub(crate) struct Store {
-    database: Database,
     path: PathBuf,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
+    writer: Option<JoinHandle<()>>,
 }
 
 impl Store {
     /// Opens or creates the database in a directory, which is created too, with memory for so many bytes of its pages.
     pub(crate) fn open(dir: &Path, cache_bytes: usize) -> Result<Self, NodeError> {
+        Self::open_with(dir, cache_bytes, Limits::default())
+    }
+
+    /// The same with other limits.
+    pub(super) fn open_with(dir: &Path, cache_bytes: usize, limits: Limits) -> Result<Self, NodeError> {
         let unusable = |cause: String| NodeError::DataDir { path: dir.to_path_buf(), cause };
         std::fs::create_dir_all(dir).map_err(|error| unusable(error.to_string()))?;
         let path = dir.join(FILE);
@@ -38,21 +48,22 @@ impl Store {
         })?;
         create_tables(&database)?;
         check_layout(&database, dir)?;
-        let generation = number(&database, META_GENERATION)?.unwrap_or_default();
-        let (log, changes) = Log::open(dir, generation).map_err(|error| unusable(error.to_string()))?;
-        let shared = Shared { kept: Mutex::default(), log: Mutex::new(log), current: Mutex::default() };
-        let store = Self { database, path: dir.to_path_buf(), shared: Arc::new(shared) };
-        if !changes.is_empty() {
-            store.write_whole(&changes)?;
-            tracing::info!(changes = changes.len(), "wrote what the log had into the database");
+        let (generation, facts) = stand(&database)?;
+        let (log, found) = Log::open(dir, generation).map_err(|error| unusable(error.to_string()))?;
+        let shared = Arc::new(Shared::new(database, limits, log, facts));
+        let writer = writer::start(shared.clone()).map_err(|error| unusable(error.to_string()))?;
+        let store = Self { path: dir.to_path_buf(), shared, writer: Some(writer) };
+        if found.stray || !found.changes.is_empty() {
+            store.write_whole(&found.changes)?;
+            tracing::info!(changes = found.changes.len(), "wrote what the log had into the database");
         }
         Ok(store)
     }
 
-    /// Writes the database as a whole, with changes of the log. A part of them may be there: blocks without their state.
+    /// Writes the database as a whole, with changes of the log.
     fn write_whole(&self, changes: &[Bytes]) -> Result<(), StoreError> {
         let mut batch = self.begin()?;
-        batch.record = None;
+        batch.make_whole()?;
         for change in changes {
             batch.replay(change)?;
         }
@@ -61,8 +72,14 @@ impl Store {
 
     /// Writes the database as a whole, unless it was just written.
     pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
+        self.shared.settle()?;
         let empty = lock(&self.shared.log).is_empty();
         if empty { Ok(()) } else { self.write_whole(&[]) }
+    }
+
+    /// Time that the database was written beside everything else.
+    pub(crate) fn written(&self) -> Duration {
+        self.shared.current().written
     }
 
     /// The data directory.
@@ -72,40 +89,47 @@ impl Store {
 
     /// Begins a change. Only one can be in progress; dropped, it leaves no trace.
     pub(crate) fn begin(&self) -> Result<Batch, StoreError> {
-        let write = self.database.begin_write()?;
-        let view = lock(&self.shared.current).view(&self.database.begin_read()?)?;
-        Ok(Batch::new(write, view, self.shared.clone()))
+        Batch::begin(&self.shared)
     }
 
     /// What is committed now.
     pub(crate) fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let current = lock(&self.shared.current);
-        let read = self.database.begin_read()?;
-        Snapshot::new(&read, current.view(&read)?)
+        let current = self.shared.current();
+        let read = self.shared.database.begin_read()?;
+        Snapshot::new(&read, current.view(&read)?, current.waiting(), &current.facts)
     }
 
     /// The chain id and the newest block, if the store holds a chain.
-    pub(crate) fn chain(&self) -> Result<Option<(u64, u64)>, StoreError> {
-        Ok(number(&self.database, META_CHAIN_ID)?.zip(number(&self.database, META_HEAD)?))
+    pub(crate) fn chain(&self) -> Option<(u64, u64)> {
+        let facts = self.shared.current().facts;
+        facts.chain_id.zip(facts.head)
     }
 
     /// The newest blocks that L1 holds, and holds for good, if they were ever noted.
-    pub(crate) fn labels(&self) -> Result<Option<(u64, u64)>, StoreError> {
-        Ok(number(&self.database, META_SAFE)?.zip(number(&self.database, META_FINALIZED)?))
+    pub(crate) fn labels(&self) -> Option<(u64, u64)> {
+        self.shared.current().facts.labels
     }
 }
 
 impl Drop for Store {
     /// Writes the database as a whole, so that the next start has nothing to do again.
     fn drop(&mut self) {
+        #[cfg(test)]
+        self.shared.gate.set(None);
         if let Err(error) = self.checkpoint() {
             tracing::warn!(%error, "what is recent stays in the log");
+        }
+        self.shared.close();
+        if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
+            tracing::warn!("the writer of the database panicked");
         }
     }
 }
 
-fn number(database: &Database, key: &str) -> Result<Option<u64>, StoreError> {
-    tables::number(&database.begin_read()?.open_table(META)?, key)
+/// The generation of a database, and what it says about the chain.
+fn stand(database: &Database) -> Result<(u64, Facts), StoreError> {
+    let meta = database.begin_read()?.open_table(META)?;
+    Ok((tables::number(&meta, META_GENERATION)?.unwrap_or_default(), Facts::read(&meta)?))
 }
 
 fn check_layout(database: &Database, dir: &Path) -> Result<(), NodeError> {

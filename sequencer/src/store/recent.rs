@@ -1,9 +1,10 @@
 //! The state's table, and what it will hold once it is written: changes that so far only the log and memory have.
 //!
 //! ```text
-//!   read:   changes of the batch --> recent changes --> table
-//!   commit: changes of the batch --> recent changes        (with a record in the log)
-//!           changes of the batch, recent changes --> table (when the database is written as a whole)
+//!   read:   changes of the batch --> recent changes --> frozen changes --> table
+//!   commit: changes of the batch --> recent changes                   (with a record in the log)
+//!   freeze:                          recent changes --> frozen changes --> table, by the writer
+//!           changes of the batch, recent changes -----------------------> table (when the database is written as a whole)
 //! ```
 //!
 //! Leaves of a trie lie in random order, so every block touches as many pages as leaves; written together, the changes of
@@ -12,7 +13,7 @@
 use std::{
     collections::BTreeMap,
     mem,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use alloy::primitives::{Bytes, map::HashMap};
@@ -21,18 +22,15 @@ use redb::{ReadOnlyTable, ReadTransaction, Table};
 use super::tables::STATE;
 use crate::error::StoreError;
 
-/// Size in bytes from which recent changes are written into the table.
-const FULL_BYTES: usize = 256 << 20;
-
 /// What an entry takes in memory beside its bytes, about.
 const ENTRY_BYTES: usize = 120;
 
 /// New values by key; `None` is none any more.
 pub(super) type Changes = HashMap<Vec<u8>, Option<Bytes>>;
 
-/// The changes since the table was written. Readers see those up to a number.
+/// Changes that the table does not have. Readers see those up to a number.
 #[derive(Debug, Default)]
-struct Recent(RwLock<Versions>);
+pub(super) struct Recent(RwLock<Versions>);
 
 #[derive(Debug, Default)]
 struct Versions {
@@ -63,44 +61,21 @@ impl Entry {
     }
 }
 
-/// Recent changes as of now.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Current {
-    recent: Arc<Recent>,
-    newest: u64,
-}
-
-impl Current {
-    /// The state as of now. `read` must be as new.
-    pub(super) fn view(&self, read: &ReadTransaction) -> Result<View, StoreError> {
-        Ok(View { table: read.open_table(STATE)?, current: self.clone() })
-    }
-
-    /// Adds a block's changes. Views that exist do not see them.
-    pub(super) fn add(&mut self, changes: Changes) {
-        self.newest += 1;
-        let mut versions = self.recent.0.write().unwrap_or_else(PoisonError::into_inner);
-        for (key, value) in changes {
-            versions.bytes += ENTRY_BYTES + key.len() + value.as_ref().map_or(0, |value| value.len());
-            versions.entries.entry(key).or_default().set(self.newest, value);
-        }
-    }
-
-    /// Whether it is time to write them into the table.
-    pub(super) fn is_full(&self) -> bool {
-        self.recent.0.read().unwrap_or_else(PoisonError::into_inner).bytes >= FULL_BYTES
+impl Recent {
+    fn read(&self) -> RwLockReadGuard<'_, Versions> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes them, and later ones, into the table.
     pub(super) fn write(
         &self,
-        changes: &Changes,
+        later: &Changes,
         table: &mut Table<'_, &'static [u8], &'static [u8]>,
     ) -> Result<(), StoreError> {
-        let versions = self.recent.0.read().unwrap_or_else(PoisonError::into_inner);
-        let recent = versions.entries.iter().filter(|(key, _)| !changes.contains_key(*key));
+        let versions = self.read();
+        let recent = versions.entries.iter().filter(|(key, _)| !later.contains_key(*key));
         let recent = recent.map(|(key, entry)| (key, &entry.newest.1));
-        let mut all: Vec<(&Vec<u8>, &Option<Bytes>)> = recent.chain(changes).collect();
+        let mut all: Vec<(&Vec<u8>, &Option<Bytes>)> = recent.chain(later).collect();
         // In the order of the table, so that each of its pages is visited once.
         all.sort_unstable_by_key(|(key, _)| *key);
         for (key, value) in all {
@@ -113,13 +88,70 @@ impl Current {
     }
 }
 
+/// What lies over the table, as of a change.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Layers {
+    recent: Arc<Recent>,
+    /// The number of the newest change that shows.
+    newest: u64,
+    /// Under `recent`: changes that are being written. All show.
+    frozen: Option<Arc<Recent>>,
+}
+
+impl Layers {
+    /// Adds a change. Copies of before do not see it.
+    pub(super) fn add(&mut self, changes: Changes) {
+        self.newest += 1;
+        let mut versions = self.recent.0.write().unwrap_or_else(PoisonError::into_inner);
+        for (key, value) in changes {
+            versions.bytes += ENTRY_BYTES + key.len() + value.as_ref().map_or(0, |value| value.len());
+            versions.entries.entry(key).or_default().set(self.newest, value);
+        }
+    }
+
+    /// Size in bytes of the recent changes.
+    pub(super) fn bytes(&self) -> usize {
+        self.recent.read().bytes
+    }
+
+    /// Freezes the recent changes. No others may be frozen.
+    pub(super) fn freeze(&mut self) {
+        self.frozen = Some(mem::take(&mut self.recent));
+        self.newest = 0;
+    }
+
+    /// The frozen changes.
+    pub(super) fn frozen(&self) -> Option<Arc<Recent>> {
+        self.frozen.clone()
+    }
+
+    /// The table has the frozen changes.
+    pub(super) fn thaw(&mut self) {
+        self.frozen = None;
+    }
+
+    /// Writes the recent changes, and later ones, into a table that has the frozen ones.
+    pub(super) fn write(
+        &self,
+        later: &Changes,
+        table: &mut Table<'_, &'static [u8], &'static [u8]>,
+    ) -> Result<(), StoreError> {
+        self.recent.write(later, table)
+    }
+}
+
 /// The state as of one change. Later ones do not show.
 pub(super) struct View {
     table: ReadOnlyTable<&'static [u8], &'static [u8]>,
-    current: Current,
+    layers: Layers,
 }
 
 impl View {
+    /// What `layers` show over a table that is as new as the oldest of them, or newer.
+    pub(super) fn new(read: &ReadTransaction, layers: Layers) -> Result<Self, StoreError> {
+        Ok(Self { table: read.open_table(STATE)?, layers })
+    }
+
     /// Reads the value of a key.
     pub(super) fn read<T>(
         &self,
@@ -127,9 +159,15 @@ impl View {
         decode: impl FnOnce(&[u8]) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         {
-            let versions = self.current.recent.0.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(value) = versions.entries.get(key).and_then(|entry| entry.at(self.current.newest)) {
+            let versions = self.layers.recent.read();
+            if let Some(value) = versions.entries.get(key).and_then(|entry| entry.at(self.layers.newest)) {
                 return value.as_ref().map(|value| decode(value)).transpose();
+            }
+        }
+        if let Some(frozen) = &self.layers.frozen {
+            let versions = frozen.read();
+            if let Some(entry) = versions.entries.get(key) {
+                return entry.newest.1.as_ref().map(|value| decode(value)).transpose();
             }
         }
         self.table.get(key)?.map(|value| decode(value.value())).transpose()
@@ -145,13 +183,16 @@ impl View {
             }
             found.insert(key.value().to_vec(), Bytes::copy_from_slice(value.value()));
         }
-        let versions = self.current.recent.0.read().unwrap_or_else(PoisonError::into_inner);
-        for (key, entry) in versions.entries.iter().filter(|(key, _)| key.starts_with(prefix)) {
-            match entry.at(self.current.newest) {
-                Some(Some(value)) => found.insert(key.clone(), value.clone()),
-                Some(None) => found.remove(key),
-                None => None,
-            };
+        let layers = self.layers.frozen.iter().map(|frozen| (frozen, u64::MAX));
+        for (layer, newest) in layers.chain([(&self.layers.recent, self.layers.newest)]) {
+            let versions = layer.read();
+            for (key, entry) in versions.entries.iter().filter(|(key, _)| key.starts_with(prefix)) {
+                match entry.at(newest) {
+                    Some(Some(value)) => found.insert(key.clone(), value.clone()),
+                    Some(None) => found.remove(key),
+                    None => None,
+                };
+            }
         }
         Ok(found)
     }

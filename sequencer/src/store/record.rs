@@ -87,7 +87,7 @@ impl Batch {
             match *kind {
                 STATE => root = Some(self.apply_state(&take_state(from)?)?),
                 BLOCK => self.replay_block(from, root)?,
-                LABELS => self.put_labels(take(from)?, take(from)?)?,
+                LABELS => self.put_labels(take(from)?, take(from)?),
                 other => return Err(StoreError::Corrupt(format!("the log has a record of kind {other}"))),
             }
             record = rest;

@@ -14,6 +14,7 @@ use super::{
     archive::Archive,
     decode, decode_all,
     recent::View,
+    rows::{Facts, Waiting},
     tables::{self, StoredReceipt, Undo, account_key, slot_key},
 };
 use crate::{error::StoreError, pool::Blob};
@@ -24,6 +25,8 @@ const PAST_ENTRIES: usize = 500_000;
 /// The chain and its state as of one head. Later blocks do not show.
 pub(crate) struct Snapshot {
     pub(super) view: View,
+    /// Rows that are over those of the tables.
+    waiting: Waiting,
     code: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
     headers: ReadOnlyTable<u64, &'static [u8]>,
     hashes: ReadOnlyTable<u64, &'static [u8; 32]>,
@@ -62,9 +65,10 @@ pub(super) struct Overwritten {
 }
 
 impl Snapshot {
-    pub(super) fn new(read: &ReadTransaction, view: View) -> Result<Self, StoreError> {
+    pub(super) fn new(read: &ReadTransaction, view: View, waiting: Waiting, facts: &Facts) -> Result<Self, StoreError> {
         Ok(Self {
             view,
+            waiting,
             code: read.open_table(tables::CODE)?,
             headers: read.open_table(tables::HEADERS)?,
             hashes: read.open_table(tables::HASHES)?,
@@ -74,7 +78,7 @@ impl Snapshot {
             locations: read.open_table(tables::LOCATIONS)?,
             undo: read.open_table(tables::UNDO)?,
             blobs: read.open_table(tables::BLOBS)?,
-            archive: Archive::new(read)?,
+            archive: Archive::new(read, facts.archive)?,
         })
     }
 
@@ -99,10 +103,9 @@ impl Snapshot {
     fn overwritten(&self, block: u64, head: u64) -> Result<Overwritten, StoreError> {
         let mut past = Overwritten::default();
         for number in block + 1..=head {
-            let Some(record) = self.undo.get(number)? else {
+            let Some(undo) = self.undo(number)? else {
                 return Err(StoreError::Pruned { block, oldest: self.oldest_state(head)? });
             };
-            let undo: Undo = decode("undo record", record.value())?;
             for account in undo.accounts {
                 past.accounts.entry(account.address).or_insert(account.before);
             }
@@ -116,13 +119,30 @@ impl Snapshot {
         Ok(past)
     }
 
+    /// What a block overwrote, if it is kept.
+    fn undo(&self, number: u64) -> Result<Option<Undo>, StoreError> {
+        if self.waiting.forgets().is_some_and(|last| number <= last) {
+            return Ok(None);
+        }
+        if let Some(block) = self.waiting.block(number) {
+            return Ok(Some(block.undo.clone()));
+        }
+        self.undo.get(number)?.map(|record| decode("undo record", record.value())).transpose()
+    }
+
     fn oldest_state(&self, head: u64) -> Result<u64, StoreError> {
-        let first = self.undo.range::<u64>(..)?.next().transpose()?;
-        Ok(first.map_or(head, |(number, _)| number.value().saturating_sub(1)))
+        let kept = self.waiting.forgets().map_or(0, |last| last + 1);
+        let stored = self.undo.range(kept..)?.next().transpose()?.map(|(number, _)| number.value());
+        let waiting = self.waiting.blocks().map(|block| block.header.number).filter(|number| *number >= kept);
+        let first = waiting.chain(stored).min();
+        Ok(first.map_or(head, |number| number.saturating_sub(1)))
     }
 
     /// A header with its hash.
     pub(crate) fn header(&self, number: u64) -> Result<Option<Sealed<Header>>, StoreError> {
+        if let Some(block) = self.waiting.block(number) {
+            return Ok(Some(block.header.clone()));
+        }
         let Some(rlp) = self.headers.get(number)? else { return Ok(None) };
         let header: Header = decode("header", rlp.value())?;
         let hash = self.hash(number)?.ok_or_else(|| StoreError::Corrupt(format!("block {number} has no hash")))?;
@@ -131,37 +151,58 @@ impl Snapshot {
 
     /// A block's hash.
     pub(crate) fn hash(&self, number: u64) -> Result<Option<B256>, StoreError> {
-        Ok(self.hashes.get(number)?.map(|hash| B256::from(hash.value())))
+        match self.waiting.block(number) {
+            Some(block) => Ok(Some(block.header.hash())),
+            None => Ok(self.hashes.get(number)?.map(|hash| B256::from(hash.value()))),
+        }
     }
 
     /// The number of the block with a hash.
     pub(crate) fn number(&self, hash: B256) -> Result<Option<u64>, StoreError> {
-        Ok(self.numbers.get(&hash.0)?.map(|number| number.value()))
+        match self.waiting.blocks().find(|block| block.header.hash() == hash) {
+            Some(block) => Ok(Some(block.header.number)),
+            None => Ok(self.numbers.get(&hash.0)?.map(|number| number.value())),
+        }
     }
 
     /// A block's transactions in order.
     pub(crate) fn transactions(&self, number: u64) -> Result<Vec<Bytes>, StoreError> {
-        list("transactions", &self.transactions, number)
+        match self.waiting.block(number) {
+            Some(block) => Ok(block.transactions.clone()),
+            None => list("transactions", &self.transactions, number),
+        }
     }
 
     /// One transaction.
     pub(crate) fn transaction(&self, number: u64, index: u32) -> Result<Option<Bytes>, StoreError> {
-        entry("transactions", &self.transactions, number, index)
+        match self.waiting.block(number) {
+            Some(block) => Ok(block.transactions.get(index as usize).cloned()),
+            None => entry("transactions", &self.transactions, number, index),
+        }
     }
 
     /// A block's receipts in order.
     pub(crate) fn receipts(&self, number: u64) -> Result<Vec<StoredReceipt>, StoreError> {
-        list("receipts", &self.receipts, number)
+        match self.waiting.block(number) {
+            Some(block) => Ok(block.receipts.clone()),
+            None => list("receipts", &self.receipts, number),
+        }
     }
 
     /// One receipt.
     pub(crate) fn receipt(&self, number: u64, index: u32) -> Result<Option<StoredReceipt>, StoreError> {
-        entry("receipts", &self.receipts, number, index)
+        match self.waiting.block(number) {
+            Some(block) => Ok(block.receipts.get(index as usize).cloned()),
+            None => entry("receipts", &self.receipts, number, index),
+        }
     }
 
     /// The blobs that a block carries.
     pub(crate) fn blobs(&self, number: u64) -> Result<Vec<Blob>, StoreError> {
-        self.blobs.range(in_block(number))?.map(|entry| decode("blob", entry?.1.value())).collect()
+        match self.waiting.block(number) {
+            Some(block) => Ok(block.blobs.clone()),
+            None => self.blobs.range(in_block(number))?.map(|entry| decode("blob", entry?.1.value())).collect(),
+        }
     }
 
     /// Every trie node and every contract's code as of the newest block.
@@ -178,12 +219,16 @@ impl Snapshot {
         for entry in self.code.iter()? {
             all.push(copy(entry?.1.value()));
         }
+        all.extend(self.waiting.0.iter().flat_map(|rows| rows.code.values().cloned()));
         Ok(all)
     }
 
     /// Block and index of a transaction.
     pub(crate) fn location(&self, hash: B256) -> Result<Option<(u64, u32)>, StoreError> {
-        Ok(self.locations.get(&hash.0)?.map(|location| location.value()))
+        match self.waiting.location(hash) {
+            Some(location) => Ok(Some(location)),
+            None => Ok(self.locations.get(&hash.0)?.map(|location| location.value())),
+        }
     }
 }
 
@@ -220,7 +265,9 @@ impl State<'_> {
         let stored = |rlp: &[u8]| if rlp.is_empty() { Ok(None) } else { decode("account", rlp).map(Some) };
         let before = match &self.past {
             None => None,
-            Some(Past::Archived { block, .. }) => self.snapshot.archive.value(&key, *block, stored)?,
+            Some(Past::Archived { block, .. }) => {
+                self.snapshot.archive.value(&self.snapshot.waiting, &key, *block, stored)?
+            }
             Some(Past::Gathered(past)) => past.accounts.get(&address).map(|before| stored(before)).transpose()?,
         };
         match before {
@@ -235,7 +282,9 @@ impl State<'_> {
         let stored = |bytes: &[u8]| if bytes.is_empty() { Ok(U256::ZERO) } else { slot_value(bytes) };
         let before = match &self.past {
             None => None,
-            Some(Past::Archived { block, .. }) => self.snapshot.archive.value(&key, *block, stored)?,
+            Some(Past::Archived { block, .. }) => {
+                self.snapshot.archive.value(&self.snapshot.waiting, &key, *block, stored)?
+            }
             Some(Past::Gathered(past)) => past.slots.get(&(address, slot)).copied(),
         };
         match before {
@@ -273,6 +322,9 @@ impl State<'_> {
     pub(crate) fn code(&self, hash: B256) -> Result<Bytes, StoreError> {
         if hash == KECCAK256_EMPTY || hash.is_zero() {
             return Ok(Bytes::new());
+        }
+        if let Some(code) = self.snapshot.waiting.code(hash) {
+            return Ok(code.clone());
         }
         let code = self.snapshot.code.get(&hash.0)?;
         code.map(|code| Bytes::copy_from_slice(code.value()))

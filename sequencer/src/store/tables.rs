@@ -35,7 +35,7 @@ pub(crate) const BLOBS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition
 /// Version of this layout, one byte.
 pub(crate) const META_LAYOUT: &str = "layout";
 /// The layout that this code reads and writes.
-pub(crate) const LAYOUT: u8 = 5;
+pub(crate) const LAYOUT: u8 = 6;
 /// Number of the newest block that L1 holds, eight bytes, big endian.
 pub(crate) const META_SAFE: &str = "safe";
 /// Number of the newest block that a final L1 block holds, eight bytes, big endian.
