@@ -72,15 +72,15 @@ fn damage(dir: &std::path::Path, (file, at, cut): &Damage) {
     }
     let at = at.index(bytes.len());
     if *cut {
-        bytes.truncate(at)
+        bytes.truncate(at);
     } else {
-        bytes[at] ^= 1
+        bytes[at] ^= 1;
     }
     std::fs::write(path, bytes).unwrap();
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(30))]
+    #![proptest_config(ProptestConfig::with_cases(20))]
 
     /// Wherever the writer is, every block's state reads as it was, and a kill leaves all of them, also after blocks were taken
     /// back. Snapshots see their block and no other, whatever is written later. A damaged log costs the newest blocks, but what

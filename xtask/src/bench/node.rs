@@ -6,8 +6,11 @@ use crate::contracts;
 pub(super) const NOTES: &str = "ERC-20 transfers (OpenZeppelin) to holders picked at random. Over RPC: raw transactions in batches of 50 \
                                 over 8 connections, a block with its state root every second, ours durable before it is announced, \
                                 anvil's in memory; client and node share the cores. Alone: blocks of 10,000 transfers by 2,000 \
-                                senders, one thread; `flush` has in it the write of the database, which comes once in many blocks and \
-                                here once, at the end. `recover` is the time of signatures, which all cores share. \
+                                senders; `flush` makes a block durable in the log, `write` is the database, which another thread writes \
+                                beside the blocks, with their state once in many of them and once more at the end. On one core both \
+                                count, with the database written beside only what a block waits for. Times of blocks are from their \
+                                beginning until they are durable, with the signatures recovered before; another is due after a second. \
+                                `recover` is the time of signatures, which all cores share. \
                                 The limit of the cost over that at the smallest state is how many more accounts, slots and trie nodes a \
                                 transfer changes there: hashing and writing these cannot be flat. On L1: plain transfers in span batches \
                                 of a development network, the limit 60 % of their bytes as they were signed (a signature has 64, a \
