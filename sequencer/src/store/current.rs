@@ -127,6 +127,11 @@ impl Current {
         self.written += took;
     }
 
+    fn freeze(&mut self, generation: u64) {
+        self.freeze = Some(Freeze { generation, rows: self.waiting.0.len() });
+        self.layers.freeze();
+    }
+
     fn is_settled(&self) -> bool {
         self.freeze.is_none() && self.waiting.0.is_empty()
     }
@@ -145,6 +150,9 @@ impl Current {
         if job.state.is_some() {
             self.freeze = None;
             self.layers.thaw();
+        } else if let Some(freeze) = &mut self.freeze {
+            // It came while the writer was at it.
+            freeze.rows -= job.rows.len();
         }
     }
 }
@@ -201,8 +209,7 @@ impl Shared {
             let full = log.bytes() >= self.limits.log_bytes || current.layers.bytes() >= self.limits.recent_bytes;
             let full = full && !log.is_empty();
             if full && current.freeze.is_none() {
-                current.freeze = Some(Freeze { generation: log.next_generation(), rows: current.waiting.0.len() });
-                current.layers.freeze();
+                current.freeze(log.next_generation());
                 log.begin_segment();
                 self.changed.notify_all();
             } else if full || current.waiting_bytes >= self.limits.waiting_bytes {
@@ -294,5 +301,38 @@ impl Drop for Turn {
     fn drop(&mut self) {
         self.0.current().busy = false;
         self.0.notify();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The durable transaction has the rows up to the freeze and no later ones, also if the writer was busy with the first of
+    /// them when it came.
+    #[test]
+    fn a_freeze_while_rows_are_written_takes_only_those_before_it() {
+        let mut current = Current::default();
+        let add = |current: &mut Current, head| {
+            let facts = Facts { head: Some(head), ..Facts::default() };
+            current.add(Changes::default(), Rows { facts, bytes: 10, ..Rows::default() });
+        };
+        let heads = |job: &Job| job.rows.iter().filter_map(|rows| rows.facts.head).collect::<Vec<_>>();
+        add(&mut current, 1);
+        add(&mut current, 2);
+        let first = current.job().unwrap();
+        assert_eq!(heads(&first), [1, 2]);
+        add(&mut current, 3);
+        current.freeze(7);
+        add(&mut current, 4);
+        current.done(&first);
+        let second = current.job().unwrap();
+        assert_eq!((heads(&second), second.state.as_ref().map(|(_, generation)| *generation)), (vec![3], Some(7)));
+        add(&mut current, 5);
+        current.done(&second);
+        let third = current.job().unwrap();
+        assert_eq!((heads(&third), third.state.is_none()), (vec![4, 5], true));
+        current.done(&third);
+        assert!(current.is_settled() && current.waiting_bytes == 0);
     }
 }
