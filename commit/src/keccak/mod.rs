@@ -4,10 +4,12 @@
 //! vector registers: twice four with AVX2, eight with AVX-512. Every path gives the same digests.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
 mod interleaved;
 mod permutation;
-#[cfg(target_arch = "x86_64")]
-mod x86;
 
 use std::sync::LazyLock;
 
@@ -165,13 +167,13 @@ fn side_by_side<const BYTES: usize>(isa: Isa, messages: &[&[u8; BYTES]], next: &
         (_, 1) | (Isa::Portable, _) => permutation::hash::<u64, 1, BYTES>(messages, next, digests),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: callers only pass an `Isa` that is available.
-        (Isa::Avx2, 4) => unsafe { x86::fours::<1, BYTES>(messages, next, digests) },
+        (Isa::Avx2, 4) => unsafe { avx2::fours::<1, BYTES>(messages, next, digests) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        (Isa::Avx2, _) => unsafe { x86::fours::<2, BYTES>(messages, next, digests) },
+        (Isa::Avx2, _) => unsafe { avx2::fours::<2, BYTES>(messages, next, digests) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        (Isa::Avx512, _) => unsafe { x86::eight(messages, next, digests) },
+        (Isa::Avx512, _) => unsafe { avx512::eight(messages, next, digests) },
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("only available on x86-64"),
     }

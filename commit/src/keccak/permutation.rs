@@ -3,7 +3,7 @@
 use crate::B256;
 
 /// Words of 8 bytes that one block of the sponge takes in.
-const RATE: usize = 17;
+pub(super) const RATE: usize = 17;
 
 /// A register with one 64-bit word of each of [`Self::COUNT`] messages.
 pub(super) trait Lanes: Copy {
@@ -12,32 +12,28 @@ pub(super) trait Lanes: Copy {
     /// The same word for every message.
     fn splat(word: u64) -> Self;
     fn xor(self, other: Self) -> Self;
-    /// What a round adds to a column: the xor of two parities, or both where one instruction adds two.
-    type Theta: Copy;
-    fn theta(before: Self, after: Self) -> Self::Theta;
-    fn add(self, theta: Self::Theta) -> Self;
-    /// `self ^ (!b & c)`.
-    fn chi(self, b: Self, c: Self) -> Self;
-    /// Rotates left by `L`; `R` is `64 − L`.
-    fn rotate<const L: i32, const R: i32>(self) -> Self;
     /// Word `at` of every message.
     fn word<const BYTES: usize>(messages: &[&[u8; BYTES]], at: usize) -> Self;
     /// Words `at` to `at + 3` of every message.
     fn four_words<const BYTES: usize>(messages: &[&[u8; BYTES]], at: usize) -> [Self; 4];
     /// Keccak-f[1600] on the states of several groups of messages.
-    #[inline(always)]
-    fn permute<const GROUPS: usize>(states: &mut [[Self; 25]; GROUPS]) {
-        for state in states {
-            permute(state);
-        }
-    }
+    fn permute<const GROUPS: usize>(states: &mut [[Self; 25]; GROUPS]);
     /// Has the processor load the line of this byte while it does other things.
     fn fetch(byte: &u8);
     /// The digests whose words are `words`.
     fn store(words: [Self; 4], digests: &mut [B256]);
 }
 
-pub(super) const ROUND_CONSTANTS: [u64; 24] = [
+/// What [`permute`] needs of a register besides.
+pub(super) trait Rounds: Lanes {
+    /// `self ^ (!b & c)`.
+    fn chi(self, b: Self, c: Self) -> Self;
+    /// Rotates left by `L`; `R` is `64 − L`.
+    fn rotate<const L: i32, const R: i32>(self) -> Self;
+}
+
+/// What the rounds add to the first lane. One place, whose end the assembly knows.
+pub(super) static ROUND_CONSTANTS: [u64; 24] = [
     0x0000_0000_0000_0001,
     0x0000_0000_0000_8082,
     0x8000_0000_0000_808a,
@@ -67,7 +63,7 @@ pub(super) const ROUND_CONSTANTS: [u64; 24] = [
 /// Row `y` of the next state from its five sources, and its share of the next column parities.
 macro_rules! row {
     ($to:ident, $parity:ident, $from:ident, $theta:ident, $y:literal, $(($x:literal, $source:literal, $left:literal)),*) => {
-        let row = [$($from[$source].add($theta[$x]).rotate::<$left, { 64 - $left }>()),*];
+        let row = [$($from[$source].xor($theta[$x]).rotate::<$left, { 64 - $left }>()),*];
         for x in 0..5 {
             let value = row[x].chi(row[(x + 1) % 5], row[(x + 2) % 5]);
             $to[5 * $y + x] = value;
@@ -78,23 +74,23 @@ macro_rules! row {
 
 /// One round, from `from` to `to`; `parity` holds the xor of each column before it and is left with that after it.
 #[inline(always)]
-fn round<V: Lanes>(from: &[V; 25], to: &mut [V; 25], parity: &mut [V; 5], constant: u64) {
+fn round<V: Rounds>(from: &[V; 25], to: &mut [V; 25], parity: &mut [V; 5], constant: u64) {
     // Written out, for a closure would be compiled without the vector instructions.
     let [a, b, c, d, e] = *parity;
     let theta = [
-        V::theta(e, b.rotate::<1, 63>()),
-        V::theta(a, c.rotate::<1, 63>()),
-        V::theta(b, d.rotate::<1, 63>()),
-        V::theta(c, e.rotate::<1, 63>()),
-        V::theta(d, a.rotate::<1, 63>()),
+        e.xor(b.rotate::<1, 63>()),
+        a.xor(c.rotate::<1, 63>()),
+        b.xor(d.rotate::<1, 63>()),
+        c.xor(e.rotate::<1, 63>()),
+        d.xor(a.rotate::<1, 63>()),
     ];
     // The first row: its first source is not rotated.
     let row = [
-        from[0].add(theta[0]),
-        from[6].add(theta[1]).rotate::<44, 20>(),
-        from[12].add(theta[2]).rotate::<43, 21>(),
-        from[18].add(theta[3]).rotate::<21, 43>(),
-        from[24].add(theta[4]).rotate::<14, 50>(),
+        from[0].xor(theta[0]),
+        from[6].xor(theta[1]).rotate::<44, 20>(),
+        from[12].xor(theta[2]).rotate::<43, 21>(),
+        from[18].xor(theta[3]).rotate::<21, 43>(),
+        from[24].xor(theta[4]).rotate::<14, 50>(),
     ];
     for x in 0..5 {
         to[x] = row[x].chi(row[(x + 1) % 5], row[(x + 2) % 5]);
@@ -109,7 +105,7 @@ fn round<V: Lanes>(from: &[V; 25], to: &mut [V; 25], parity: &mut [V; 5], consta
 
 /// Keccak-f[1600] on every message's state.
 #[inline(always)]
-pub(super) fn permute<V: Lanes>(state: &mut [V; 25]) {
+pub(super) fn permute<V: Rounds>(state: &mut [V; 25]) {
     let mut parity = [state[0], state[1], state[2], state[3], state[4]];
     for y in 1..5 {
         for x in 0..5 {
@@ -194,8 +190,6 @@ pub(super) fn word(message: &[u8], at: usize) -> u64 {
 }
 
 impl Lanes for u64 {
-    type Theta = Self;
-
     const COUNT: usize = 1;
 
     #[inline(always)]
@@ -206,26 +200,6 @@ impl Lanes for u64 {
     #[inline(always)]
     fn xor(self, other: Self) -> Self {
         self ^ other
-    }
-
-    #[inline(always)]
-    fn theta(before: Self, after: Self) -> Self {
-        before ^ after
-    }
-
-    #[inline(always)]
-    fn add(self, theta: Self) -> Self {
-        self ^ theta
-    }
-
-    #[inline(always)]
-    fn chi(self, b: Self, c: Self) -> Self {
-        self ^ (!b & c)
-    }
-
-    #[inline(always)]
-    fn rotate<const L: i32, const R: i32>(self) -> Self {
-        self.rotate_left(L as u32)
     }
 
     #[inline(always)]
@@ -240,6 +214,13 @@ impl Lanes for u64 {
     }
 
     #[inline(always)]
+    fn permute<const GROUPS: usize>(states: &mut [[Self; 25]; GROUPS]) {
+        for state in states {
+            permute(state);
+        }
+    }
+
+    #[inline(always)]
     fn fetch(_: &u8) {}
 
     #[inline(always)]
@@ -247,5 +228,17 @@ impl Lanes for u64 {
         for (bytes, word) in digests[0].0.as_chunks_mut().0.iter_mut().zip(words) {
             *bytes = word.to_le_bytes();
         }
+    }
+}
+
+impl Rounds for u64 {
+    #[inline(always)]
+    fn chi(self, b: Self, c: Self) -> Self {
+        self ^ (!b & c)
+    }
+
+    #[inline(always)]
+    fn rotate<const L: i32, const R: i32>(self) -> Self {
+        self.rotate_left(L as u32)
     }
 }
