@@ -1,7 +1,7 @@
 //! Execution, root and flush alone: transactions are in the mempool before the first block is built, and blocks are built on one
 //! thread.
 
-use std::time::Duration;
+use std::{os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 use crate::{DIRECT_GOAL, world};
 use lockstep_bench::Record;
@@ -57,7 +57,7 @@ pub(crate) async fn measure(accounts: u32, count: u32) -> Measured {
     node.checkpoint().await.unwrap();
     let all = node.timings();
     node.shutdown().await.unwrap();
-    let disk = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    let disk = on_disk(dir.path());
     let spent = Timings {
         blocks: all.blocks - warm.blocks,
         transactions: all.transactions - warm.transactions,
@@ -73,6 +73,14 @@ pub(crate) async fn measure(accounts: u32, count: u32) -> Measured {
     blocks.remove(0);
     blocks.sort_unstable();
     Measured { spent, blocks, disk }
+}
+
+/// Bytes that the file system holds for the files of a directory. The database makes its file twice as long when it is full, and what
+/// was never written takes no room.
+fn on_disk(dir: &Path) -> u64 {
+    let blocks = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().metadata().unwrap().blocks());
+    // Of 512 bytes, whatever the file system's own are.
+    blocks.sum::<u64>() * 512
 }
 
 /// Prints the records of one size of state; `first` remembers the smallest with its microseconds and changed entries of a
@@ -95,7 +103,7 @@ pub(crate) fn print(accounts: u32, measured: &Measured, first: &mut Option<(u32,
     ] {
         print(record(what, "us per transfer", each_us(time)));
     }
-    for (what, part) in [("half of the blocks", 50), ("99 of 100 blocks", 99), ("longest block", 100)] {
+    for (what, part) in [("half of the blocks", 50), ("longest block", 100)] {
         let at = (blocks.len() * part).div_ceil(100).max(1) - 1;
         let limit_ms = BLOCK_TIME.as_secs_f64() * 1e3;
         print(record(what, "ms", blocks[at].as_secs_f64() * 1e3).of_limit(limit_ms));

@@ -78,8 +78,7 @@ pub struct BatcherStats {
 /// What must survive a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Progress {
-    /// The channels that L1 may still lose. Files of older versions have a list of those that were not safe.
-    #[serde(default, alias = "waiting")]
+    /// The channels that L1 may still lose.
     submitted: Submitted,
     /// The channel that is being submitted.
     open: Option<Open>,

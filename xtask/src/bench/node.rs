@@ -10,7 +10,8 @@ pub(super) const NOTES: &str = "ERC-20 transfers (OpenZeppelin) to holders picke
                                 beside the blocks, with their state once in many of them and once more at the end. On one core both \
                                 count, with the database written beside only what a block waits for. Times of blocks are from their \
                                 beginning until they are durable, with the signatures recovered before; another is due after a second. \
-                                `recover` is the time of signatures, which all cores share. \
+                                `recover` is the time of signatures, which all cores share. `on disk` is what the file system holds: \
+                                the database makes its file twice as long when it is full, and the rest of it is a hole. \
                                 The limit of the cost over that at the smallest state is how many more accounts, slots and trie nodes a \
                                 transfer changes there: hashing and writing these cannot be flat. On L1: plain transfers in span batches \
                                 of a development network, the limit 60 % of their bytes as they were signed (a signature has 64, a \
