@@ -13,21 +13,21 @@ use super::{
     archive::{self, Keep},
     current::{Shared, Turn, lock},
     decode,
-    recent::Working,
+    recent::{Entries, Working},
     record,
     rows::{Block, Facts, Rows},
     snapshot::slot_value,
     tables::{
-        self, ACCOUNT_NODES, StoredReceipt, Undo, UndoAccount, UndoSlot, account_key, slot_key, slots_prefix,
+        self, StoredReceipt, Undo, UndoAccount, UndoSlot, account_key, slot_key, slots_prefix, storage_leaves,
         storage_nodes,
     },
-    tries::WorkingNodes,
+    tries::{Which, WorkingNodes},
     writer,
 };
 use crate::{
     error::StoreError,
     pool::Blob,
-    trie::{Kept, NodeStore, Trie, nibbles},
+    trie::{Change, Kept, Trie},
 };
 
 /// What a block changed in the state.
@@ -48,7 +48,7 @@ pub(crate) struct AccountChange {
     pub(crate) info: Option<(u64, U256, B256)>,
     /// Whether its old storage is gone.
     pub(crate) wiped: bool,
-    /// Changed slots with their new values.
+    /// Changed slots with their new values, each once.
     pub(crate) storage: Vec<(U256, U256)>,
 }
 
@@ -149,6 +149,7 @@ impl Batch {
         }
         self.rows.code.extend(changes.code.iter().cloned());
         let mut leaves = Vec::with_capacity(changes.accounts.len());
+        let mut entries = Vec::with_capacity(changes.accounts.len());
         for change in &changes.accounts {
             let key = account_key(&change.address);
             let old = self.state.read(&key, |value| Ok(value.to_vec()))?.unwrap_or_default();
@@ -164,12 +165,11 @@ impl Batch {
             if new == old {
                 continue;
             }
-            self.state.set(key.to_vec(), (!new.is_empty()).then(|| new.clone().into()));
-            leaves.push(Leaf { key: keccak256(change.address), old: old.clone(), new });
-            self.undo.accounts.push(UndoAccount { address: change.address, before: old.into() });
+            entries.push((key.to_vec(), (!new.is_empty()).then(|| new.clone().into())));
+            self.undo.accounts.push(UndoAccount { address: change.address, before: old.clone().into() });
+            leaves.push(Change { key: keccak256(change.address), of: change.address.into_word(), old, new });
         }
-        let nodes = WorkingNodes { state: &mut self.state, prefix: &ACCOUNT_NODES };
-        update(nodes, leaves, &mut self.kept.accounts)
+        update(&mut self.state, Which::Accounts, leaves, entries, &mut self.kept.accounts)
     }
 
     /// The storage root of an account as it now is.
@@ -192,9 +192,11 @@ impl Batch {
                 self.undo.slots.push(UndoSlot { address, slot, before: U256::from_be_slice(&value) });
             }
             self.state.clear(&storage_nodes(&address))?;
+            self.state.clear(&storage_leaves(&address))?;
             self.kept.storage.remove(&address);
         }
         let mut leaves = Vec::with_capacity(change.storage.len());
+        let mut entries = Vec::with_capacity(change.storage.len());
         for (slot, value) in &change.storage {
             let key = slot_key(&address, slot);
             let before = self.state.read(&key, slot_value)?.unwrap_or_default();
@@ -202,13 +204,13 @@ impl Batch {
                 continue;
             }
             self.undo.slots.push(UndoSlot { address, slot: *slot, before });
-            let stored = (!value.is_zero()).then(|| value.to_be_bytes::<32>().into());
-            self.state.set(key.to_vec(), stored);
+            entries.push((key.to_vec(), (!value.is_zero()).then(|| value.to_be_bytes::<32>().into())));
             let leaf = |value: &U256| if value.is_zero() { Vec::new() } else { alloy_rlp::encode(value) };
-            leaves.push(Leaf { key: keccak256(slot.to_be_bytes::<32>()), old: leaf(&before), new: leaf(value) });
+            let of = B256::from(*slot);
+            leaves.push(Change { key: keccak256(of), of, old: leaf(&before), new: leaf(value) });
         }
-        let nodes = WorkingNodes { state: &mut self.state, prefix: &storage_nodes(&address) };
-        update(nodes, leaves, self.kept.storage.entry(address).or_default())
+        let kept = self.kept.storage.entry(address).or_default();
+        update(&mut self.state, Which::Slots(address), leaves, entries, kept)
     }
 
     /// Adds a block as the new head, and forgets how to undo blocks that are further behind it than `keep` says.
@@ -303,6 +305,18 @@ impl Batch {
         Ok(())
     }
 
+    /// The keys of these.
+    #[cfg(test)]
+    pub(super) fn changed_keys(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.state.changed_keys()
+    }
+
+    /// Sets an entry of the state, as whoever damages a store would.
+    #[cfg(test)]
+    pub(super) fn set_entry(&mut self, key: Vec<u8>, value: Option<Bytes>) {
+        self.state.set(key, value);
+    }
+
     /// Ends as if the database had refused the change that the log has taken, as on a full disk.
     #[cfg(test)]
     pub(super) fn commit_refused(mut self) {
@@ -311,23 +325,25 @@ impl Batch {
     }
 }
 
-/// A leaf of a trie that changes. An empty value is none.
-struct Leaf {
-    /// Its hashed key.
-    key: B256,
-    old: Vec<u8>,
-    new: Vec<u8>,
-}
-
-/// Changes leaves of a trie and returns its new root.
-fn update(nodes: impl NodeStore, mut leaves: Vec<Leaf>, kept: &mut Kept) -> Result<B256, StoreError> {
+/// Changes leaves of a trie, and the entries of what they are of, and returns its new root.
+fn update(
+    state: &mut Working,
+    which: Which,
+    mut leaves: Vec<Change>,
+    entries: Vec<(Vec<u8>, Option<Bytes>)>,
+    kept: &mut Kept,
+) -> Result<B256, StoreError> {
     // In the order in which the store keeps them, so that each page is visited once.
     leaves.sort_unstable_by_key(|leaf| leaf.key);
-    let mut trie = Trie::open_kept(nodes, mem::take(kept))?;
+    let mut trie = Trie::open_kept(WorkingNodes { state, which }, mem::take(kept))?;
     for leaf in leaves {
-        trie.replace(&nibbles(&leaf.key), &leaf.old, leaf.new)?;
+        trie.apply(leaf)?;
     }
     let root;
     (root, *kept) = trie.seal_kept()?;
+    // Only now: leaves that were read on the way have the values of before.
+    for (key, value) in entries {
+        state.set(key, value);
+    }
     Ok(root)
 }

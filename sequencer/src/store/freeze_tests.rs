@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::{
     current::Limits,
+    leaf_tests::check_leaves,
     log::FILES,
     tests::{Model, apply_to_model, block, check_proofs, check_state, killed, model_root, write_block},
     writer::Stage,
@@ -33,6 +34,7 @@ fn check(store: &Store, models: &[Model], undone: usize) {
 
 fn check_snapshot(snapshot: &Snapshot, models: &[Model], undone: usize) {
     let head = models.len() as u64 - 1;
+    check_leaves(snapshot, &models[head as usize]);
     assert!(snapshot.header(head + 1).unwrap().is_none());
     for (number, model) in (0u64..).zip(models) {
         let header = snapshot.header(number).unwrap().unwrap();

@@ -53,4 +53,6 @@ fn decode_all<T: alloy_rlp::Decodable>(what: &str, mut bytes: &[u8]) -> Result<V
 #[cfg(test)]
 mod freeze_tests;
 #[cfg(test)]
+mod leaf_tests;
+#[cfg(test)]
 pub(crate) mod tests;

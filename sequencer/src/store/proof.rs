@@ -5,12 +5,11 @@ use alloy_trie::{EMPTY_ROOT_HASH, TrieAccount};
 
 use super::{
     snapshot::{Overwritten, State},
-    tables::{ACCOUNT_NODES, storage_nodes},
-    tries::ViewNodes,
+    tries::{ViewNodes, Which},
 };
 use crate::{
     error::StoreError,
-    trie::{NodeReader, NodeStore, Overlay, Trie, nibbles},
+    trie::{Change, NodeReader, NodeStore, Overlay, Trie, nibbles},
 };
 
 /// An account with what proves it.
@@ -28,10 +27,15 @@ impl State<'_> {
     /// much as the blocks since then changed.
     pub(crate) fn prove(&self, address: Address, slots: &[B256]) -> Result<AccountProof, StoreError> {
         let account = self.account(address)?.unwrap_or_default();
-        let mut accounts = Overlay::new(ViewNodes { state: &self.snapshot.view, prefix: &ACCOUNT_NODES });
+        let mut accounts = Overlay::new(ViewNodes { state: &self.snapshot.view, which: Which::Accounts });
         let past = self.overwritten()?;
-        let before = past.accounts.iter();
-        rewind(&mut accounts, before.map(|(address, before)| (keccak256(address), before.to_vec())))?;
+        let back = |(address, before): (&Address, &Bytes)| Change {
+            key: keccak256(address),
+            of: address.into_word(),
+            old: Vec::new(),
+            new: before.to_vec(),
+        };
+        rewind(&mut accounts, past.accounts.iter().map(back))?;
         let nodes = accounts.prove(&nibbles(&keccak256(address)))?;
         let slots = self.prove_slots(address, account.storage_root, slots, &past)?;
         Ok(AccountProof { account, nodes, slots })
@@ -47,14 +51,14 @@ impl State<'_> {
         if slots.is_empty() || root == EMPTY_ROOT_HASH {
             return Ok(vec![(U256::ZERO, Vec::new()); slots.len()]);
         }
-        let prefix = storage_nodes(&address);
-        let mut storage = Overlay::new(ViewNodes { state: &self.snapshot.view, prefix: &prefix });
+        let mut storage = Overlay::new(ViewNodes { state: &self.snapshot.view, which: Which::Slots(address) });
         let before = past.slots.iter().filter(|((of, _), _)| *of == address);
         let encode = |value: &U256| if value.is_zero() { Vec::new() } else { alloy_rlp::encode(value) };
-        let rewound = rewind(
-            &mut storage,
-            before.map(|((_, slot), before)| (keccak256(slot.to_be_bytes::<32>()), encode(before))),
-        )?;
+        let back = |((_, slot), before): (&(Address, U256), &U256)| {
+            let of = B256::from(*slot);
+            Change { key: keccak256(of), of, old: Vec::new(), new: encode(before) }
+        };
+        let rewound = rewind(&mut storage, before.map(back))?;
         if rewound != root {
             return Err(StoreError::Corrupt(format!(
                 "storage of {address} has root {rewound}, its account says {root}"
@@ -66,18 +70,15 @@ impl State<'_> {
 }
 
 /// Gives leaves their earlier values and returns the root.
-fn rewind<R: NodeReader>(
-    trie: &mut Overlay<R>,
-    before: impl Iterator<Item = (B256, Vec<u8>)>,
-) -> Result<B256, StoreError>
+fn rewind<R: NodeReader>(trie: &mut Overlay<R>, before: impl Iterator<Item = Change>) -> Result<B256, StoreError>
 where
     for<'a> &'a mut Overlay<R>: NodeStore,
 {
     let mut changes: Vec<_> = before.collect();
-    changes.sort_unstable_by_key(|(key, _)| *key);
+    changes.sort_unstable_by_key(|change| change.key);
     let mut trie = Trie::open(trie)?;
-    for (key, value) in changes {
-        trie.set(&nibbles(&key), value)?;
+    for change in changes {
+        trie.apply(change)?;
     }
     trie.seal()
 }

@@ -7,8 +7,8 @@
 //!           changes of the batch, recent changes -----------------------> table (when the database is written as a whole)
 //! ```
 //!
-//! Leaves of a trie lie in random order, so every block touches as many pages as leaves; written together, the changes of
-//! many blocks share pages.
+//! Slots, and the lower branches of a trie, lie in random order, so every block touches about as many pages as it changes of
+//! them; written together, the changes of many blocks share pages.
 
 use std::{
     collections::BTreeMap,
@@ -140,6 +140,13 @@ impl Layers {
     }
 }
 
+/// Entries of the state, wherever they are.
+pub(super) trait Entries {
+    /// Reads the value of a key.
+    fn read<T>(&self, key: &[u8], decode: impl FnOnce(&[u8]) -> Result<T, StoreError>)
+    -> Result<Option<T>, StoreError>;
+}
+
 /// The state as of one change. Later ones do not show.
 pub(super) struct View {
     table: ReadOnlyTable<&'static [u8], &'static [u8]>,
@@ -150,27 +157,6 @@ impl View {
     /// What `layers` show over a table that is as new as the oldest of them, or newer.
     pub(super) fn new(read: &ReadTransaction, layers: Layers) -> Result<Self, StoreError> {
         Ok(Self { table: read.open_table(STATE)?, layers })
-    }
-
-    /// Reads the value of a key.
-    pub(super) fn read<T>(
-        &self,
-        key: &[u8],
-        decode: impl FnOnce(&[u8]) -> Result<T, StoreError>,
-    ) -> Result<Option<T>, StoreError> {
-        {
-            let versions = self.layers.recent.read();
-            if let Some(value) = versions.entries.get(key).and_then(|entry| entry.at(self.layers.newest)) {
-                return value.as_ref().map(|value| decode(value)).transpose();
-            }
-        }
-        if let Some(frozen) = &self.layers.frozen {
-            let versions = frozen.read();
-            if let Some(entry) = versions.entries.get(key) {
-                return entry.newest.1.as_ref().map(|value| decode(value)).transpose();
-            }
-        }
-        self.table.get(key)?.map(|value| decode(value.value())).transpose()
     }
 
     /// Everything under a prefix of keys.
@@ -198,6 +184,28 @@ impl View {
     }
 }
 
+impl Entries for View {
+    fn read<T>(
+        &self,
+        key: &[u8],
+        decode: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        {
+            let versions = self.layers.recent.read();
+            if let Some(value) = versions.entries.get(key).and_then(|entry| entry.at(self.layers.newest)) {
+                return value.as_ref().map(|value| decode(value)).transpose();
+            }
+        }
+        if let Some(frozen) = &self.layers.frozen {
+            let versions = frozen.read();
+            if let Some(entry) = versions.entries.get(key) {
+                return entry.newest.1.as_ref().map(|value| decode(value)).transpose();
+            }
+        }
+        self.table.get(key)?.map(|value| decode(value.value())).transpose()
+    }
+}
+
 /// The state as a batch sees and changes it.
 pub(super) struct Working {
     view: View,
@@ -208,18 +216,6 @@ impl Working {
     /// Starts from a view.
     pub(super) fn new(view: View) -> Self {
         Self { view, changes: Changes::default() }
-    }
-
-    /// Reads the value of a key.
-    pub(super) fn read<T>(
-        &self,
-        key: &[u8],
-        decode: impl FnOnce(&[u8]) -> Result<T, StoreError>,
-    ) -> Result<Option<T>, StoreError> {
-        match self.changes.get(key) {
-            Some(value) => value.as_ref().map(|value| decode(value)).transpose(),
-            None => self.view.read(key, decode),
-        }
     }
 
     /// Sets or removes the value of a key.
@@ -245,8 +241,27 @@ impl Working {
         self.changes.len()
     }
 
+    /// The keys that were changed.
+    #[cfg(test)]
+    pub(super) fn changed_keys(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.changes.keys()
+    }
+
     /// What was changed.
     pub(super) fn into_changes(self) -> Changes {
         self.changes
+    }
+}
+
+impl Entries for Working {
+    fn read<T>(
+        &self,
+        key: &[u8],
+        decode: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        match self.changes.get(key) {
+            Some(value) => value.as_ref().map(|value| decode(value)).transpose(),
+            None => self.view.read(key, decode),
+        }
     }
 }

@@ -13,7 +13,7 @@ use revm::{DatabaseRef, bytecode::Bytecode, state::AccountInfo};
 use super::{
     archive::Archive,
     decode, decode_all,
-    recent::View,
+    recent::{Entries, View},
     rows::{Facts, Waiting},
     tables::{self, StoredReceipt, Undo, account_key, slot_key},
 };
@@ -210,11 +210,23 @@ impl Snapshot {
     pub(crate) fn preimages(&self) -> Result<Vec<Bytes>, StoreError> {
         use redb::ReadableTable as _;
 
-        use super::tables::{ACCOUNT_NODES, STORAGE_NODES};
+        use super::{
+            tables::{ACCOUNT_LEAVES, ACCOUNT_NODES, STORAGE_LEAVES, STORAGE_NODES},
+            tries::{ViewNodes, Which},
+        };
+        use crate::trie::NodeReader;
         let copy = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
         let mut all = Vec::new();
         for prefix in [ACCOUNT_NODES, STORAGE_NODES] {
             all.extend(self.view.scan(&prefix)?.into_values());
+        }
+        for key in self.view.scan(&ACCOUNT_LEAVES)?.keys() {
+            let nodes = ViewNodes { state: &self.view, which: Which::Accounts };
+            all.extend(nodes.rlp(&key[1..])?.map(Bytes::from));
+        }
+        for key in self.view.scan(&STORAGE_LEAVES)?.keys() {
+            let nodes = ViewNodes { state: &self.view, which: Which::Slots(Address::from_slice(&key[1..21])) };
+            all.extend(nodes.rlp(&key[21..])?.map(Bytes::from));
         }
         for entry in self.code.iter()? {
             all.push(copy(entry?.1.value()));

@@ -8,7 +8,7 @@ use crate::error::StoreError;
 
 /// Facts about the database: see the `META_` keys.
 pub(crate) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-/// Accounts, slots and the nodes of their tries: see the functions that make the keys.
+/// Accounts, slots, the branches and extensions of their tries and of what their leaves are: see the functions that make the keys.
 pub(crate) const STATE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("state");
 /// Code hash to code.
 pub(crate) const CODE: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("code");
@@ -35,7 +35,7 @@ pub(crate) const BLOBS: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition
 /// Version of this layout, one byte.
 pub(crate) const META_LAYOUT: &str = "layout";
 /// The layout that this code reads and writes.
-pub(crate) const LAYOUT: u8 = 6;
+pub(crate) const LAYOUT: u8 = 7;
 /// Number of the newest block that L1 holds, eight bytes, big endian.
 pub(crate) const META_SAFE: &str = "safe";
 /// Number of the newest block that a final L1 block holds, eight bytes, big endian.
@@ -140,15 +140,30 @@ pub(crate) fn slot_key(address: &Address, slot: &U256) -> [u8; 53] {
     key
 }
 
-/// Prefix of the keys in [`STATE`] of the state trie's nodes; their paths follow, one nibble per byte.
+/// Prefix of the keys in [`STATE`] of the state trie's branches and extensions; their paths follow, one nibble per byte.
 pub(crate) const ACCOUNT_NODES: [u8; 1] = [b't'];
 
-/// First byte of the keys in [`STATE`] of all storage tries' nodes.
+/// First byte of the keys in [`STATE`] of all storage tries' branches and extensions.
 pub(crate) const STORAGE_NODES: [u8; 1] = [b'u'];
 
-/// Prefix of the keys in [`STATE`] of the nodes of an account's storage trie; their paths follow.
+/// Prefix of the keys in [`STATE`] of the branches and extensions of an account's storage trie; their paths follow.
 pub(crate) fn storage_nodes(address: &Address) -> [u8; 21] {
     let mut key = account_key(address);
     [key[0]] = STORAGE_NODES;
+    key
+}
+
+/// Prefix of the keys in [`STATE`] of the state trie's leaves; their paths follow, one nibble per byte. Each has an address.
+///
+/// Apart from the branches, whose pages are changed by every block.
+pub(crate) const ACCOUNT_LEAVES: [u8; 1] = [b'v'];
+
+/// First byte of the keys in [`STATE`] of all storage tries' leaves.
+pub(crate) const STORAGE_LEAVES: [u8; 1] = [b'w'];
+
+/// Prefix of the keys in [`STATE`] of the leaves of an account's storage trie; their paths follow. Each has a slot, 32 bytes.
+pub(crate) fn storage_leaves(address: &Address) -> [u8; 21] {
+    let mut key = account_key(address);
+    [key[0]] = STORAGE_LEAVES;
     key
 }

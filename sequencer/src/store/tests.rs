@@ -343,6 +343,19 @@ fn a_file_that_is_no_database_is_refused_with_its_directory() {
     assert!(error.to_string().contains("chain.redb"), "{error}");
 }
 
+#[test]
+fn a_directory_of_an_earlier_layout_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let write = store.shared.database.begin_write().unwrap();
+    write.open_table(tables::META).unwrap().insert(tables::META_LAYOUT, [tables::LAYOUT - 1].as_slice()).unwrap();
+    write.commit().unwrap();
+    drop(store);
+    let error = open_error(dir.path()).to_string();
+    let told = format!("layout Some([{}]) is not {}", tables::LAYOUT - 1, tables::LAYOUT);
+    assert!(error.contains(&told) && error.contains("use the version that wrote it"), "{error}");
+}
+
 fn open_error(dir: &Path) -> NodeError {
     match Store::open(dir, 1 << 26) {
         Ok(_) => panic!("opened {}", dir.display()),

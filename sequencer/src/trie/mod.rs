@@ -9,14 +9,20 @@
 //! ```
 //!
 //! Keys are hashes of 32 bytes, so no key is a prefix of another and branches hold no values.
+//!
+//! A leaf repeats what the store has elsewhere: the value of an account or a slot. So a store may keep at a leaf's path only of
+//! what it is, which changes when the leaf comes, moves or goes, but not with its value.
 
 mod node;
 mod proof;
 mod update;
 
-pub(crate) use node::{Node, NodeRef};
+#[cfg(test)]
+mod tests;
+
+pub(crate) use node::{Leaf, Node, NodeRef};
 pub(crate) use proof::{NodeReader, Overlay};
-pub(crate) use update::{Kept, NodeStore, Trie, opened};
+pub(crate) use update::{Change, Kept, NodeStore, Trie, opened, opened_leaf};
 
 /// Length of a key in nibbles.
 pub(crate) const KEY_NIBBLES: usize = 64;

@@ -1,6 +1,6 @@
 //! Nodes of the trie and their encoding.
 
-use alloy::primitives::keccak256;
+use alloy::primitives::{B256, keccak256};
 use alloy_rlp::{Buf, BufMut, EMPTY_STRING_CODE, Header};
 
 use crate::error::StoreError;
@@ -33,7 +33,7 @@ pub(crate) struct OpenNode {
     pub(crate) node: Node,
     /// Its reference as stored; `None` once it or anything below it has changed.
     pub(crate) clean: Option<NodeRef>,
-    /// Whether the store holds a node at its path.
+    /// Whether the store has it at its path: a leaf of this key with whatever value, otherwise a node of this version or an earlier one.
     pub(crate) stored: bool,
     /// Whether it is counted among those that stay in memory.
     pub(crate) kept: bool,
@@ -42,12 +42,44 @@ pub(crate) struct OpenNode {
 /// The three kinds of nodes. Paths are nibbles, one per byte.
 #[derive(Debug)]
 pub(crate) enum Node {
-    /// The end of a path and its value.
-    Leaf { suffix: Vec<u8>, value: Vec<u8> },
+    /// The end of a path.
+    Leaf(Leaf),
     /// A stretch without forks; the child is always a branch.
     Extension { prefix: Vec<u8>, child: Slot },
     /// A fork with at least two children.
     Branch { children: Box<[Slot; 16]> },
+}
+
+/// The end of a path and its value.
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    /// What its key has after its path.
+    pub(crate) suffix: Vec<u8>,
+    /// Its value.
+    pub(crate) value: Vec<u8>,
+    /// What its key is the hash of. That is not in its encoding: `None` if it was decoded.
+    pub(crate) of: Option<B256>,
+}
+
+impl Leaf {
+    /// Appends its encoding.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        encode_leaf(out, &self.suffix, &self.value);
+    }
+
+    /// Its encoding.
+    pub(crate) fn rlp(&self) -> Vec<u8> {
+        let mut rlp = Vec::new();
+        self.encode(&mut rlp);
+        rlp
+    }
+}
+
+impl Node {
+    /// Whether it is a leaf.
+    pub(crate) fn is_leaf(&self) -> bool {
+        matches!(self, Self::Leaf(_))
+    }
 }
 
 impl NodeRef {
@@ -92,6 +124,11 @@ impl Slot {
     /// A node that differs from what is stored, at a path where nothing is stored.
     pub(crate) fn changed(node: Node) -> Self {
         Self::Open(Box::new(OpenNode { node, clean: None, stored: false, kept: false }))
+    }
+
+    /// A node as it was read: on its own, or out of its parent.
+    pub(crate) fn unchanged(node: Node, reference: NodeRef, stored: bool) -> Self {
+        Self::Open(Box::new(OpenNode { node, clean: Some(reference), stored, kept: false }))
     }
 
     /// Whether nothing is here.
@@ -171,7 +208,7 @@ fn parse_short(path: &[u8], rest: &[u8]) -> Option<Node> {
         nibbles.extend([byte >> 4, byte & 15]);
     }
     if first & 0x20 != 0 {
-        Some(Node::Leaf { suffix: nibbles, value: string(rest)?.to_vec() })
+        Some(Node::Leaf(Leaf { suffix: nibbles, value: string(rest)?.to_vec(), of: None }))
     } else {
         Some(Node::Extension { prefix: nibbles, child: Slot::Closed(child_reference(rest)?) })
     }

@@ -6,18 +6,19 @@ use alloy::primitives::Bytes;
 
 use super::{
     Key, Node, NodeRef,
-    node::{self, Slot},
+    node::{self, Leaf, Slot},
     update::{NodeStore, opened},
 };
 use crate::error::StoreError;
 
 /// Where a trie's nodes can be read, by path.
 pub(crate) trait NodeReader {
-    /// The encoding of the node at a path.
+    /// The encoding of the node at a path; a leaf may be small enough to be in its parent, too.
     fn rlp(&self, path: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 }
 
-/// A stored trie with changes that are never written: what it was at an earlier block.
+/// A stored trie with changes that are never written: what it was at an earlier block. It has the leaves that it changes with their
+/// values, which are not those of the newest state.
 pub(crate) struct Overlay<R> {
     below: R,
     changed: HashMap<Vec<u8>, Option<Vec<u8>>>,
@@ -38,7 +39,7 @@ impl<R: NodeReader> Overlay<R> {
         let mut depth = 0;
         loop {
             let child = match node {
-                Node::Leaf { .. } => return Ok(proof),
+                Node::Leaf(_) => return Ok(proof),
                 Node::Extension { prefix, child } => {
                     if !key[depth..].starts_with(&prefix) {
                         return Ok(proof);
@@ -86,5 +87,13 @@ impl<R: NodeReader> NodeStore for &mut Overlay<R> {
     fn drop_node(&mut self, path: &[u8]) -> Result<(), StoreError> {
         self.changed.insert(path.to_vec(), None);
         Ok(())
+    }
+
+    fn put_leaf(&mut self, path: &[u8], leaf: &Leaf, _came: bool) -> Result<(), StoreError> {
+        self.put_node(path, &leaf.rlp())
+    }
+
+    fn drop_leaf(&mut self, path: &[u8]) -> Result<(), StoreError> {
+        self.drop_node(path)
     }
 }
