@@ -87,8 +87,8 @@ fn program(rng: &mut Rng, c: &Case) -> Option<Program> {
     let lanes = rng.one_in(2);
     let (order, init, body) = match bytes {
         true if lanes => (Order::Lanes, i(0), sum),
-        // Sums that wrap.
-        true => (Order::Chain, i(i32::MAX - 5), sum),
+        // Sums that wrap, and those that may be cut anywhere.
+        true => (Order::Chain, i(rng.pick(&[i32::MAX - 5, 0])), sum),
         false => (Order::Chain, f(init), load(x).fma(&load(y), &acc())),
     };
     let mut node = NodeBuilder::new(dtype, &[c.batch, c.m, c.n]).operand(a.at(a_at)).operand(b.at(b_at));
@@ -161,7 +161,7 @@ fn deep_products() {
             batch: 1,
             m: rng.pick(&[3, 7, 130]),
             n: rng.pick(&[2, 18, 64]),
-            k: rng.pick(&[255, 256, 257, 512, 700]),
+            k: rng.pick(&[255, 256, 257, 512, 700, 1030, 2100]),
         };
         if let Some(p) = program(&mut rng, &c) {
             compare(seed, &p);

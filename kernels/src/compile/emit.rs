@@ -9,6 +9,7 @@ use iced_x86::{Code, Instruction, MemoryOperand, Register};
 use super::{
     asm::{Asm, at, at_index, constant},
     draft::{Body, Def, Item, Kind, Val},
+    masks::{self, Masks},
     ops::Target,
 };
 
@@ -112,6 +113,8 @@ pub(crate) struct Emitter<'a> {
     uses: Vec<Vec<usize>>,
     /// The accumulator that each value ends in.
     carries: Vec<Option<usize>>,
+    /// Results of comparisons that are in mask registers.
+    pub(super) masks: Masks,
     /// Registers that the current item needs.
     pub(super) locked: Vec<u8>,
     fit: Fit,
@@ -149,8 +152,8 @@ impl<'a> Emitter<'a> {
             };
         }
         let away = vec![None; n];
-        let mut e =
-            Self { asm, frame, body, held, register, away, uses, carries, locked: Vec::new(), fit: Fit::default() };
+        let (masks, locked) = (Masks::default(), Vec::new());
+        let mut e = Self { asm, frame, body, held, register, away, uses, carries, masks, locked, fit: Fit::default() };
         (0..body.items.len()).for_each(|at| e.item(at));
         e.fit
     }
@@ -216,7 +219,7 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    fn next_use(&self, val: Val) -> usize {
+    pub(super) fn next_use(&self, val: Val) -> usize {
         self.uses[val].last().copied().unwrap_or(usize::MAX)
     }
 
@@ -267,7 +270,9 @@ impl<'a> Emitter<'a> {
         }
         let r = self.free_register();
         let name = self.name(r);
-        if let Some(memory) = self.in_memory(val) {
+        if let Some(mask) = self.masks.of(val) {
+            self.asm.two(Code::EVEX_Vpmovm2d_zmm_kr, name, mask);
+        } else if let Some(memory) = self.in_memory(val) {
             self.asm.load(self.frame.target.load(), name, memory);
         } else if let Def::Stream { slot, lane } = self.body.defs[val] {
             self.load_stream(slot, lane, name);
@@ -298,9 +303,9 @@ impl<'a> Emitter<'a> {
         let instruction = match self.frame.target {
             Target::Avx2 => Instruction::with3(Code::VEX_Vmaskmovps_ymm_ymm_m256, to, to, from),
             Target::Avx512 => {
-                self.asm.two(Code::EVEX_Vpmovd2m_kr_zmm, Register::K1, to);
+                self.asm.two(Code::EVEX_Vpmovd2m_kr_zmm, masks::SCRATCH, to);
                 Instruction::with2(self.frame.target.load(), to, from).map(|mut i| {
-                    i.set_op_mask(Register::K1);
+                    i.set_op_mask(masks::SCRATCH);
                     i.set_zeroing_masking(true);
                     i
                 })
@@ -330,8 +335,11 @@ impl<'a> Emitter<'a> {
         while self.uses[val].last() == Some(&at) {
             self.uses[val].pop();
         }
-        if self.uses[val].is_empty()
-            && let Some(r) = self.register[val]
+        if !self.uses[val].is_empty() {
+            return;
+        }
+        self.masks.forget(val);
+        if let Some(r) = self.register[val]
             && let Some(slot) = self.held.get_mut(usize::from(r))
         {
             *slot = None;

@@ -18,6 +18,7 @@ mod fold;
 mod fold_routine;
 mod lower;
 mod map;
+mod masks;
 mod operate;
 mod ops;
 mod routine;

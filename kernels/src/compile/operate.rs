@@ -5,6 +5,7 @@ use iced_x86::{Code, IcedError, Instruction, Register};
 use super::{
     draft::Val,
     emit::{Arg, Emitter},
+    masks::SCRATCH,
     ops::{Imm, Target, Vop},
 };
 
@@ -31,10 +32,19 @@ impl Emitter<'_> {
                 self.imm(imm.code(self.frame.target), dst, from, number);
             }
             Vop::Select => {
-                let (mask, no) = (self.in_register(a), self.in_register(c));
+                let mask = self.masks.of(a);
+                let mask = mask.unwrap_or_else(|| self.in_register(a));
+                let no = self.in_register(c);
                 let yes = self.operand(b);
                 let dst = self.finish_args(at, val, &[a, b, c]);
                 self.select(dst, mask, yes, no);
+            }
+            Vop::FCompare(_) | Vop::Equal | Vop::Greater if self.frame.target == Target::Avx512 => {
+                let first = self.in_register(a);
+                let second = self.operand(b);
+                let mask = self.mask_for(val);
+                [a, b].iter().for_each(|&x| self.done_with(x, at));
+                self.compare(op, mask, first, second);
             }
             _ => {
                 let first = self.in_register(a);
@@ -52,6 +62,16 @@ impl Emitter<'_> {
         let dst = self.destination(at, val);
         self.hold(val, dst);
         self.name(dst)
+    }
+
+    /// The mask register of a comparison's result. What it held so far becomes a vector, if it is needed and is none yet.
+    fn mask_for(&mut self, val: Val) -> Register {
+        let mask = self.masks.room(|held| self.next_use(held));
+        if let Some(held) = self.masks.held(mask) {
+            self.in_register(held);
+        }
+        self.masks.hold(mask, val);
+        mask
     }
 
     pub(super) fn one(&mut self, code: Code, dst: Register, from: Arg) {
@@ -79,10 +99,15 @@ impl Emitter<'_> {
                 }
             }
             Target::Avx512 => {
-                self.asm.two(Code::EVEX_Vpmovd2m_kr_zmm, Register::K1, mask);
+                let mask = if mask.is_k() {
+                    mask
+                } else {
+                    self.asm.two(Code::EVEX_Vpmovd2m_kr_zmm, SCRATCH, mask);
+                    SCRATCH
+                };
                 let blend = three(Code::EVEX_Vblendmps_zmm_k1z_zmm_zmmm512b32, dst, no, yes);
                 blend.map(|mut i| {
-                    i.set_op_mask(Register::K1);
+                    i.set_op_mask(mask);
                     i
                 })
             }
@@ -91,22 +116,22 @@ impl Emitter<'_> {
     }
 
     fn binary(&mut self, op: Vop, dst: Register, a: Register, b: Arg) {
-        let (vex, evex, predicate) = match op {
-            Vop::Two(two) => return self.asm.push(three(two.code(self.frame.target), dst, a, b)),
-            Vop::FCompare(p) => {
-                (Code::VEX_Vcmpps_ymm_ymm_ymmm256_imm8, Code::EVEX_Vcmpps_kr_k1_zmm_zmmm512b32_imm8_sae, p as u32)
-            }
-            Vop::Equal => (Code::VEX_Vpcmpeqd_ymm_ymm_ymmm256, Code::EVEX_Vpcmpd_kr_k1_zmm_zmmm512b32_imm8, 0),
-            _ => (Code::VEX_Vpcmpgtd_ymm_ymm_ymmm256, Code::EVEX_Vpcmpd_kr_k1_zmm_zmmm512b32_imm8, 6),
+        self.asm.push(match op {
+            Vop::Two(two) => three(two.code(self.frame.target), dst, a, b),
+            Vop::FCompare(p) => four(Code::VEX_Vcmpps_ymm_ymm_ymmm256_imm8, dst, a, b, p as u32),
+            Vop::Equal => three(Code::VEX_Vpcmpeqd_ymm_ymm_ymmm256, dst, a, b),
+            _ => three(Code::VEX_Vpcmpgtd_ymm_ymm_ymmm256, dst, a, b),
+        });
+    }
+
+    /// A comparison of AVX-512, whose result is a mask.
+    fn compare(&mut self, op: Vop, mask: Register, a: Register, b: Arg) {
+        let (code, predicate) = match op {
+            Vop::FCompare(p) => (Code::EVEX_Vcmpps_kr_k1_zmm_zmmm512b32_imm8_sae, p as u32),
+            Vop::Equal => (Code::EVEX_Vpcmpd_kr_k1_zmm_zmmm512b32_imm8, 0),
+            _ => (Code::EVEX_Vpcmpd_kr_k1_zmm_zmmm512b32_imm8, 6),
         };
-        match self.frame.target {
-            Target::Avx2 if matches!(op, Vop::FCompare(_)) => self.asm.push(four(vex, dst, a, b, predicate)),
-            Target::Avx2 => self.asm.push(three(vex, dst, a, b)),
-            Target::Avx512 => {
-                self.asm.push(four(evex, Register::K1, a, b, predicate));
-                self.asm.two(Code::EVEX_Vpmovm2d_zmm_kr, dst, Register::K1);
-            }
-        }
+        self.asm.push(four(code, mask, a, b, predicate));
     }
 
     /// The instruction overwrites one of its arguments: one that is not needed any more, or a copy of the addend.

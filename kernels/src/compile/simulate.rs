@@ -13,7 +13,7 @@ struct Machine<'a> {
     code: &'a [u8],
     general: [u64; 16],
     vectors: [Vector; 32],
-    mask: u16,
+    masks: [u16; 8],
     /// The last comparison's or subtraction's result, as a signed number that did not overflow.
     flags: i128,
     stack: Vec<u64>,
@@ -31,7 +31,7 @@ pub(super) fn run(code: &[u8], at: usize, arguments: &mut [u64]) {
     }
     let mut general = [0; 16];
     general[Register::RDI as usize - Register::RAX as usize] = arguments.as_mut_ptr() as u64;
-    let mut m = Machine { code, general, vectors: [[0xdead_beef; 16]; 32], mask: 0, flags: 0, stack: Vec::new() };
+    let mut m = Machine { code, general, vectors: [[0xdead_beef; 16]; 32], masks: [0; 8], flags: 0, stack: Vec::new() };
     let mut next = 0;
     while list[next].mnemonic() != Mnemonic::Ret {
         let i = list[next];
@@ -110,6 +110,10 @@ impl Machine<'_> {
         }
     }
 
+    fn mask(&self, register: Register) -> u16 {
+        self.masks[mask_number(register)]
+    }
+
     fn vector(&self, i: &Instruction, operand: u32) -> Vector {
         if i.op_kind(operand) == OpKind::Register {
             return self.vectors[vector_number(i.op_register(operand))];
@@ -117,7 +121,9 @@ impl Machine<'_> {
         assert!(!i.is_broadcast());
         let address = self.address(i);
         let taken = |lane: usize| {
-            i.op_mask() == Register::None || i.mnemonic() == Mnemonic::Vblendmps || self.mask >> lane & 1 == 1
+            i.op_mask() == Register::None
+                || i.mnemonic() == Mnemonic::Vblendmps
+                || self.mask(i.op_mask()) >> lane & 1 == 1
         };
         std::array::from_fn(|l| if taken(l) { self.read(address + 4 * l as u64, 4) as u32 } else { 0 })
     }
@@ -149,18 +155,21 @@ impl Machine<'_> {
                 let bit = |l: usize| {
                     u16::from(if floats { compare(imm, a[l], b[l]) } else { integers(imm, a[l], b[l]) }) << l
                 };
-                self.mask = (0..16).map(bit).fold(0, |m, b| m | b);
+                self.masks[mask_number(i.op0_register())] = (0..16).map(bit).fold(0, |m, b| m | b);
                 return;
             }
             M::Vpmovd2m => {
                 let a = self.vector(i, 1);
-                self.mask = (0..16).fold(0, |m, l| m | ((a[l] >> 31) as u16) << l);
+                self.masks[mask_number(i.op0_register())] = (0..16).fold(0, |m, l| m | ((a[l] >> 31) as u16) << l);
                 return;
             }
-            M::Vpmovm2d => std::array::from_fn(|l| if self.mask >> l & 1 == 1 { u32::MAX } else { 0 }),
+            M::Vpmovm2d => {
+                let mask = self.mask(i.op1_register());
+                std::array::from_fn(|l| if mask >> l & 1 == 1 { u32::MAX } else { 0 })
+            }
             M::Vblendmps => {
-                let (no, yes) = (self.vector(i, 1), self.vector(i, 2));
-                std::array::from_fn(|l| if self.mask >> l & 1 == 1 { yes[l] } else { no[l] })
+                let (mask, no, yes) = (self.mask(i.op_mask()), self.vector(i, 1), self.vector(i, 2));
+                std::array::from_fn(|l| if mask >> l & 1 == 1 { yes[l] } else { no[l] })
             }
             M::Vmovups | M::Vmovaps => self.vector(i, 1),
             M::Vbroadcastss => [self.read(self.address(i), 4) as u32; 16],
@@ -284,4 +293,9 @@ fn two(mnemonic: Mnemonic, a: u32, b: u32) -> u32 {
         Mnemonic::Vpminud => a.min(b),
         _ => panic!("{mnemonic:?} is not simulated"),
     }
+}
+
+fn mask_number(register: Register) -> usize {
+    assert!(register.is_k() && register != Register::K0, "{register:?}");
+    register as usize - Register::K0 as usize
 }

@@ -56,14 +56,13 @@ impl Groups {
 
 impl Cut {
     pub(super) fn new(gemm: &Gemm, micro: Micro, threads: usize) -> Self {
-        let [m, n, k] = [gemm.m, gemm.n, gemm.k].map(|x| x as usize);
+        let [m, n] = [gemm.m, gemm.n].map(|x| x as usize);
         let width = PANELS * micro.nr;
         let columns = n.div_ceil(n.div_ceil(MOST_COLUMNS)).next_multiple_of(width);
         let mut steps = Vec::new();
         for column in (0..n).step_by(columns) {
-            for at in (0..k).step_by(KC) {
-                steps.push(Step { columns: column..(column + columns).min(n), depth: at..(at + KC).min(k) });
-            }
+            let columns = column..(column + columns).min(n);
+            steps.extend(depths(gemm, micro).map(|depth| Step { columns: columns.clone(), depth }));
         }
         let few = m.div_ceil(micro.mr) < threads && m <= MOST_ROWS && n > width;
         let all = few.then_some(Groups { start: 0, end: n, width });
@@ -74,6 +73,14 @@ impl Cut {
     pub(super) fn groups_of(&self, step: &Step) -> Groups {
         Groups { start: step.columns.start, end: step.columns.end, width: self.width }
     }
+}
+
+/// Fold positions that are packed together.
+pub(super) fn depths(gemm: &Gemm, micro: Micro) -> impl Iterator<Item = Range<usize>> {
+    // A sum that starts from something does so in every leaf block.
+    let words = if gemm.init == 0 { micro.left().positions() } else { 1 };
+    let (k, each) = (gemm.k as usize, KC * words);
+    (0..k).step_by(each).map(move |at| at..(at + each).min(k))
 }
 
 /// Blocks of whole panels of `mr` rows, as equal as can be, and as many for each thread.

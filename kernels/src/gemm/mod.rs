@@ -7,8 +7,9 @@
 //!  B columns ─pack─► panels of NR cols ┘
 //! ```
 //!
-//! The depth of a packed block is the protocol's leaf block (256), so blocking for the cache and the canonical order are one and the
-//! same: a micro-kernel keeps one accumulator per element and walks `k` upwards from `init`.
+//! The depth of a packed block of floats is the protocol's leaf block (256), so blocking for the cache and the canonical order are one
+//! and the same: a micro-kernel keeps one accumulator per element and walks `k` upwards from `init`. Sums of integers have no order, so
+//! bytes are packed as many words deep.
 //!
 //! Threads share one product, unless there are many: `B` is packed once, by all of them, and then each takes blocks of rows.
 
@@ -57,6 +58,10 @@ const PACKING_ROWS: u64 = 16;
 /// Tiles that fetch a panel of `B` together.
 const PARTS: usize = 8;
 
+/// Steps whose columns of `B` are packed at a time: the next one's while rows are multiplied with those of this one, so that a thread
+/// which finds no rows left does not wait for the others.
+const BUFFERS: usize = 2;
+
 /// Packed columns of `B`.
 type Group = RwLock<Packed>;
 
@@ -100,6 +105,13 @@ struct Job<'a> {
     /// One for each block of rows.
     rows: Vec<Mutex<Part<'a>>>,
     phases: Phases,
+}
+
+impl Job<'_> {
+    /// Where a group of the columns of a step is packed.
+    fn group(&self, step: usize, group: usize) -> &Group {
+        &self.b[step % BUFFERS * self.cut.groups + group]
+    }
 }
 
 /// What a thread has to itself.
@@ -167,8 +179,8 @@ impl<'a> Products<'a> {
     /// Sets up one product and has it `done`.
     fn product(&self, batch: u64, cut: &Cut, out: &mut [u8], done: &mut dyn FnMut(&Job<'_>)) {
         let Room { mut b, mut products } = lock(&self.buffers.rooms).pop().unwrap_or_default();
-        if b.len() < cut.groups {
-            b.resize_with(cut.groups, RwLock::default);
+        if b.len() < BUFFERS * cut.groups {
+            b.resize_with(BUFFERS * cut.groups, RwLock::default);
         }
         let (size, n) = (self.node.out.size(), self.gemm.n as usize);
         let in_place = size == 4;
@@ -183,7 +195,11 @@ impl<'a> Products<'a> {
         }
         let phases = match cut.columns {
             Some(columns) => Phases::new([columns.len(), 1].into_iter()),
-            None => Phases::new(cut.steps.iter().flat_map(|step| [cut.groups_of(step).len(), cut.rows.len()])),
+            // First a step's columns, then with each step its rows and the columns of the next.
+            None => Phases::new((0..=cut.steps.len()).map(|phase| {
+                let rows = if phase == 0 { 0 } else { cut.rows.len() };
+                rows + cut.steps.get(phase).map_or(0, |next| cut.groups_of(next).len())
+            })),
         };
         done(&Job { batch, cut, b: &b, rows, phases });
         lock(&self.buffers.rooms).push(Room { b, products });
@@ -194,17 +210,19 @@ impl<'a> Products<'a> {
         if let Some(columns) = job.cut.columns {
             return self.take_columns(job, columns, mine);
         }
+        let (steps, blocks) = (job.cut.steps.len(), job.cut.rows.len());
         while let Some(piece) = job.phases.take() {
-            let step = &job.cut.steps[piece.phase / 2];
-            if piece.phase % 2 == 0 {
-                let columns = job.cut.groups_of(step).columns(piece.index);
-                let mut packed = job.b[piece.index].write().unwrap_or_else(PoisonError::into_inner);
+            let multiplied = if piece.phase == 0 { 0 } else { blocks };
+            if piece.index >= multiplied {
+                let (step, group) = (&job.cut.steps[piece.phase], piece.index - multiplied);
+                let columns = job.cut.groups_of(step).columns(group);
+                let mut packed = job.group(piece.phase, group).write().unwrap_or_else(PoisonError::into_inner);
                 self.pack(job, columns, step, &mut packed);
                 continue;
             }
             let mut rows = lock(&job.rows[piece.index]);
-            self.multiply(job, step, piece.index, rows.0, &mut mine.a);
-            if piece.phase / 2 + 1 == job.cut.steps.len() {
+            self.multiply(job, piece.phase - 1, piece.index, rows.0, &mut mine.a);
+            if piece.phase == steps {
                 self.finish(job, piece.index, &mut rows, mine);
             }
         }
@@ -222,8 +240,8 @@ impl<'a> Products<'a> {
             let columns = groups.columns(piece.index);
             let stride = columns.len().next_multiple_of(self.micro.nr);
             products.resize(m * stride * 4, 0);
-            for at in (0..self.gemm.k as usize).step_by(KC) {
-                let step = Step { columns: columns.clone(), depth: at..(at + KC).min(self.gemm.k as usize) };
+            for depth in cut::depths(self.gemm, self.micro) {
+                let step = Step { columns: columns.clone(), depth };
                 self.pack(job, columns.clone(), &step, &mut mine.b);
                 let tile = self.pack_rows(job, &step, &(0..m), &mut mine.a);
                 let size = [m, columns.len(), step.depth.len()];
@@ -284,11 +302,11 @@ impl<'a> Products<'a> {
     }
 
     /// Folds a block of rows over the depth of a step, for its columns.
-    fn multiply(&self, job: &Job<'_>, step: &Step, block: usize, c: &mut [u8], a: &mut Packed) {
-        let rows = &job.cut.rows[block];
+    fn multiply(&self, job: &Job<'_>, number: usize, block: usize, c: &mut [u8], a: &mut Packed) {
+        let (step, rows) = (&job.cut.steps[number], &job.cut.rows[block]);
         let tile = self.pack_rows(job, step, rows, a);
         let groups = job.cut.groups_of(step);
-        let packed = |group: usize| job.b[group].read().unwrap_or_else(PoisonError::into_inner);
+        let packed = |group: usize| job.group(number, group).read().unwrap_or_else(PoisonError::into_inner);
         let mut now = packed(0);
         for group in 0..groups.len() {
             let columns = groups.columns(group);
