@@ -59,6 +59,29 @@ fn values_are_put_away_and_come_back() {
     }
 }
 
+/// More comparisons alive at once than there are mask registers: some become vectors, some are wanted as both.
+#[test]
+fn masks_are_put_away_and_come_back() {
+    for n in [1, 7, 16, 33, 100] {
+        let mut p = ProgramBuilder::new();
+        let s = p.state(DType::F32, &[n]);
+        let below: Vec<Expr> = (0..12u8).map(|i| load(0).lt(&f(0.5 * f32::from(i) - 3.0))).collect();
+        let up = below.iter().fold(f(0.25), |sum, c| select(c, &(sum.clone() + f(1.5)), &sum));
+        let down = below.iter().rev().fold(up, |sum, c| select(c, &(sum.clone() * f(0.75)), &(sum + load(0))));
+        let odd = below.iter().step_by(2).fold(down, |sum, c| sum + c.to_f32());
+        let all = below.iter().rev().step_by(3).fold(odd, |sum, c| select(c, &(sum.clone() * f(-1.0)), &sum));
+        let y = p.node(NodeBuilder::new(DType::F32, &[n]).operand(s.at([o(0)])).finish(all)).unwrap();
+        p.set(&s, &y);
+        let p = p.build().unwrap();
+        for seed in 0..20 {
+            check(&p, seed);
+            let (state, _) = inputs(&mut Rng::new(seed), &p);
+            let expected = eval::step(&p, &state, &[]).unwrap().state;
+            assert!(Plan::new(&p).unwrap().step(&state, &[]).unwrap() == expected);
+        }
+    }
+}
+
 #[test]
 fn folds_in_simulated_avx512() {
     let found = position().eq(&load(1).to_u32());
