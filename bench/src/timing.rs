@@ -12,7 +12,23 @@ pub fn machine() -> String {
     let model =
         cpu.lines().find_map(|l| l.strip_prefix("model name")).map_or("?", |l| l.trim_start_matches([' ', '\t', ':']));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{model}, {threads} threads")
+    format!("{model}, {threads} threads, {}", instructions())
+}
+
+/// The widest vector instructions there are, of those that we have code for.
+fn instructions() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let wide = is_x86_feature_detected!("avx512f");
+        match (wide && is_x86_feature_detected!("avx512vnni"), wide, is_x86_feature_detected!("avx2")) {
+            (true, ..) => "AVX-512 with VNNI",
+            (_, true, _) => "AVX-512",
+            (.., true) => "AVX2",
+            _ => "neither AVX-512 nor AVX2",
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    std::env::consts::ARCH
 }
 
 /// Which clock a measurement uses.

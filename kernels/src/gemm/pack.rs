@@ -214,9 +214,21 @@ fn columns<const W: usize>(items: &[[u8; 4]], first: i64, k: &[i64], values: &mu
             }
             let rows = items[(first + here) as usize..].as_chunks::<W>().0;
             for (panel, row) in panels.iter_mut().zip(rows) {
-                panel[at] = row.map(u32::from_le_bytes);
+                put(&mut panel[at], row);
             }
         }
+    }
+}
+
+/// Copies values: as a whole, where a compiler would move word after word.
+#[allow(unsafe_code, reason = "words as the bytes that they are")]
+fn put<const W: usize>(to: &mut [u32; W], from: &[[u8; 4]; W]) {
+    if cfg!(target_endian = "little") {
+        // SAFETY: words have as many bytes, any of which make one.
+        let bytes: &mut [[u8; 4]; W] = unsafe { &mut *std::ptr::from_mut(to).cast() };
+        *bytes = *from;
+    } else {
+        *to = from.map(u32::from_le_bytes);
     }
 }
 
