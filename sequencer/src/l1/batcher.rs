@@ -83,7 +83,6 @@ struct Progress {
     /// The channel that is being submitted.
     open: Option<Open>,
     /// The last transaction that the figures count.
-    #[serde(default)]
     counted: B256,
     stats: BatcherStats,
 }
@@ -98,7 +97,6 @@ struct Open {
     sent: usize,
     blobs: bool,
     /// Each block is a batch of its own.
-    #[serde(default)]
     single: bool,
 }
 
