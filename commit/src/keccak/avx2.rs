@@ -30,12 +30,6 @@ fn start<const BYTES: usize>(message: &[u8; BYTES], at: usize) -> *const __m256i
     message[8 * at..8 * at + 32].as_ptr().cast()
 }
 
-#[inline(always)]
-fn fetch(byte: &u8) {
-    // SAFETY: every x86-64 has this instruction, and it changes nothing.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(byte).cast()) };
-}
-
 impl Lanes for Four {
     const COUNT: usize = 4;
 
@@ -88,7 +82,8 @@ impl Lanes for Four {
 
     #[inline(always)]
     fn fetch(byte: &u8) {
-        fetch(byte);
+        // SAFETY: every x86-64 has this instruction, and it changes nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(byte).cast()) };
     }
 
     #[inline(always)]

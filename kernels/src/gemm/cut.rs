@@ -23,6 +23,9 @@ pub(super) struct Cut {
     pub(super) rows: Vec<Range<usize>>,
     /// Most groups of columns of a step.
     pub(super) groups: usize,
+    /// Steps whose columns are packed at a time: where threads share the product, the next one's while rows are multiplied with those
+    /// of this one, so that a thread which finds no rows left does not wait for the others.
+    pub(super) buffers: usize,
     /// Columns of a group.
     width: usize,
     /// Set for so few rows that threads share the columns: a group of them is packed and used by one thread, over the whole depth.
@@ -67,7 +70,8 @@ impl Cut {
         let few = m.div_ceil(micro.mr) < threads && m <= MOST_ROWS && n > width;
         let all = few.then_some(Groups { start: 0, end: n, width });
         let groups = if few { 0 } else { columns.div_ceil(width) };
-        Self { steps, rows: rows(m, micro.mr, if few { 1 } else { threads }), groups, width, columns: all }
+        let rows = rows(m, micro.mr, if few { 1 } else { threads });
+        Self { steps, rows, groups, buffers: threads.min(2), width, columns: all }
     }
 
     pub(super) fn groups_of(&self, step: &Step) -> Groups {

@@ -58,10 +58,6 @@ const PACKING_ROWS: u64 = 16;
 /// Tiles that fetch a panel of `B` together.
 const PARTS: usize = 8;
 
-/// Steps whose columns of `B` are packed at a time: the next one's while rows are multiplied with those of this one, so that a thread
-/// which finds no rows left does not wait for the others.
-const BUFFERS: usize = 2;
-
 /// Packed columns of `B`.
 type Group = RwLock<Packed>;
 
@@ -110,7 +106,7 @@ struct Job<'a> {
 impl Job<'_> {
     /// Where a group of the columns of a step is packed.
     fn group(&self, step: usize, group: usize) -> &Group {
-        &self.b[step % BUFFERS * self.cut.groups + group]
+        &self.b[step % self.cut.buffers * self.cut.groups + group]
     }
 }
 
@@ -179,8 +175,8 @@ impl<'a> Products<'a> {
     /// Sets up one product and has it `done`.
     fn product(&self, batch: u64, cut: &Cut, out: &mut [u8], done: &mut dyn FnMut(&Job<'_>)) {
         let Room { mut b, mut products } = lock(&self.buffers.rooms).pop().unwrap_or_default();
-        if b.len() < BUFFERS * cut.groups {
-            b.resize_with(BUFFERS * cut.groups, RwLock::default);
+        if b.len() < cut.buffers * cut.groups {
+            b.resize_with(cut.buffers * cut.groups, RwLock::default);
         }
         let (size, n) = (self.node.out.size(), self.gemm.n as usize);
         let in_place = size == 4;
