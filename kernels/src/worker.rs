@@ -46,8 +46,8 @@ const FOLDED: u64 = 4096;
 
 impl<'a> Worker<'a> {
     pub(crate) fn new(node: &'a Blocks, isa: Isa, operands: &'a [&'a [u8]]) -> Self {
-        // Accumulator, successor, second value, which a compiled map has none of; the evaluator's others only if it runs.
-        let regs = if node.map.is_some() && node.fold.is_none() { 0 } else { RHS as usize + 1 };
+        // Accumulator, successor, second value, which a compiled map has none of; the evaluator's only if it runs.
+        let regs = if node.map.is_some() { 0 } else { RHS as usize + 1 };
         let regs = vec![Reg::ZERO; regs];
         let tables = node.places.operands.iter().map(|p| Table::new(&p.address)).collect();
         let position = Position::default();
