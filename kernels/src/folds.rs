@@ -120,7 +120,7 @@ impl Worker<'_> {
         if total == 1 {
             return self.row_blocks(run, [0, out.len() as u64], [0, 1], fold.length, out);
         }
-        let at_once = (RESULTS / total.min(BLOCK) as usize).max(1);
+        let at_once = (RESULTS / total.min(BLOCK) as usize).max(LANES);
         for (i, out) in out.chunks_mut(at_once).enumerate() {
             self.fold_some_rows(fold, run, i * at_once, out);
         }
@@ -128,31 +128,30 @@ impl Worker<'_> {
 
     fn fold_some_rows(&mut self, fold: &FoldCode, run: Run<'_>, row: usize, out: &mut [u32]) {
         let (total, rows) = (fold.leaf_blocks(), [row as u64, out.len() as u64]);
-        let (mut levels, mut column) = (Levels::default(), vec![0; out.len().next_multiple_of(LANES)]);
-        let mut leaves = vec![0; out.len() * total.min(BLOCK) as usize];
+        let width = out.len().next_multiple_of(LANES);
+        let (mut levels, mut leaves) = (Levels::default(), vec![0; width * total.min(BLOCK) as usize]);
         for block in (0..total).step_by(BLOCK as usize) {
             let blocks = (total - block).min(BLOCK);
             let whole = (fold.length / BLOCK).saturating_sub(block).min(blocks);
-            let (full, last) = leaves.split_at_mut(out.len() * whole as usize);
+            let leaves = &mut leaves[..width * blocks as usize];
+            let (full, last) = leaves.split_at_mut(width * whole as usize);
             if whole > 0 {
                 self.row_blocks(run, rows, [block, whole], BLOCK, full);
             }
             if whole < blocks {
                 self.row_blocks(run, rows, [block + whole, 1], fold.length % BLOCK, last);
             }
-            for b in 0..blocks as usize {
-                let (list, from) = if b < whole as usize { (&*full, b) } else { (&*last, 0) };
-                let stride = if b < whole as usize { whole as usize } else { 1 };
-                let results = list.iter().skip(from).step_by(stride);
-                column.iter_mut().zip(results).take(out.len()).for_each(|(c, &r)| *c = r);
-                levels.push(&column, &mut |acc, rhs| self.combine(fold, acc, rhs));
-            }
+            // A block of the next level at once: that level's results are what `levels` counts.
+            let (first, others) = leaves.split_at_mut(width);
+            self.combine(fold, first, others);
+            levels.push(first, &mut |acc, rhs| self.combine(fold, acc, rhs));
         }
         let result = levels.finish(&mut |acc, rhs| self.combine(fold, acc, rhs));
         out.copy_from_slice(&result[..out.len()]);
     }
 
-    /// `blocks` leaf blocks of `values` values, from `block` on, of each of the rows from `row` on.
+    /// `blocks` leaf blocks of `values` values, from `block` on, of each of the rows from `row` on: first results of all rows, then all
+    /// second ones, each of them whole registers long.
     fn row_blocks(
         &mut self,
         run: Run<'_>,
@@ -244,7 +243,9 @@ impl Worker<'_> {
     /// Runs the leaf routine.
     fn call(&mut self, run: Run<'_>, call: &Call<'_>, out: &mut [u32]) {
         let kernel = run.kernel;
-        let results = if kernel.way == Way::Rows { call.outputs * call.steps as usize } else { call.outputs };
+        let width = call.outputs.next_multiple_of(LANES);
+        let before = if kernel.way == Way::Rows { width * (call.steps as usize - 1) } else { 0 };
+        let results = before + call.outputs;
         assert!(out.len() >= results && results > 0, "room for every result");
         let rest = if kernel.way == Way::Rows { call.values % LANES as u64 } else { 0 };
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -281,12 +282,14 @@ impl Worker<'_> {
             arguments.push(address + first as u64 * size as u64);
         }
         arguments.push(out.as_mut_ptr() as u64);
-        arguments.extend(all.clone().map(|s| ((call.step)(s) * size(s) as i64) as u64));
+        let stride = |s: usize| (call.step)(s) * size(s) as i64;
         if kernel.way == Way::Rows {
-            arguments.extend([call.values - rest, rest, call.steps, call.steps]);
-            let jump = |s: usize| (run.starts[s].1 - (call.step)(s) * call.steps as i64) * size(s) as i64;
+            arguments.extend([4 * width as u64, call.values, call.steps]);
+            let jump = |s: usize| run.starts[s].1 * size(s) as i64 - stride(s) * call.steps as i64;
             arguments.extend(all.map(|s| jump(s) as u64));
+            arguments.push((4 - 4 * (width as i64) * call.steps as i64) as u64);
         } else {
+            arguments.extend(all.map(|s| stride(s) as u64));
             arguments.push(call.steps);
         }
         #[allow(unsafe_code, reason = "runs machine code")]
@@ -326,19 +329,20 @@ impl Worker<'_> {
         self.scratch = scratch;
     }
 
-    /// Puts `rhs` into `acc`; both are whole registers long.
+    /// Puts into `acc` what follows in `rhs`, one after the other, each as long as `acc` is: whole registers.
     pub(crate) fn combine(&mut self, fold: &FoldCode, acc: &mut [u32], rhs: &[u32]) {
+        assert!(acc.len().is_multiple_of(LANES) && !acc.is_empty(), "whole registers");
+        assert!(rhs.len().is_multiple_of(acc.len()), "as long as the accumulators");
         let Some((kernel, entry)) = fold.kernel.as_ref().and_then(|k| Some((k, k.combine.as_ref()?))) else {
-            return self.combine_evaluated(fold, acc, rhs);
+            return rhs.chunks_exact(acc.len()).for_each(|rhs| self.combine_evaluated(fold, acc, rhs));
         };
-        assert!(acc.len() == rhs.len() && acc.len().is_multiple_of(LANES) && !acc.is_empty(), "whole registers");
         let mut scratch = std::mem::take(&mut self.scratch);
         let (area, arguments) = scratch.prepare(kernel.slots);
-        let start = acc.as_mut_ptr() as u64;
-        arguments.extend([acc.len() as u64, area.as_mut_ptr() as u64, start, rhs.as_ptr() as u64, start]);
+        arguments.extend([acc.len() as u64, area.as_mut_ptr() as u64, rhs.as_ptr() as u64, acc.as_mut_ptr() as u64]);
+        arguments.extend([4 * acc.len() as u64, (rhs.len() / acc.len()) as u64]);
         #[allow(unsafe_code, reason = "runs machine code")]
-        // SAFETY: as for leaf blocks. The output is the first stream: whole registers are loaded before they are stored, and none is
-        // computed twice, for their number is exact.
+        // SAFETY: as for leaf blocks. Whole registers of accumulators are loaded, and stored when their fold is done; none is computed
+        // twice, for their number is exact.
         unsafe {
             entry.call(arguments);
         }

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 
 use lockstep_ir::{
     DType, Order, Program,
-    build::{NodeBuilder, ProgramBuilder, k, o},
+    build::{NodeBuilder, ProgramBuilder, at, k, o},
     eval,
     expr::{Expr, acc, f, i, k as position, kf as factor, load, max, max_nan, rhs, select, u},
 };
@@ -86,6 +86,46 @@ fn lengths_around_a_leaf_block() {
 #[test]
 fn lengths_of_three_levels() {
     check_lengths(&[65_535, 65_536, 65_553, 70_000], &[2]);
+}
+
+/// More rows, or more leaf blocks, than one call of a routine takes.
+#[test]
+fn rows_in_several_calls() {
+    for (rows, columns) in [(17u32, 4_096u32), (300, 2_305), (600, 513), (700, 250), (40, 50_257)] {
+        let mut p = ProgramBuilder::new();
+        let s = p.state(DType::F32, &[rows]);
+        let x = p.data(DType::F32, &[rows, columns]);
+        let node = NodeBuilder::new(DType::F32, &[rows]).operand(x.at([o(0), k(0)]));
+        let node = node.fold(&[columns], Order::Lanes, f(0.5), acc() + load(0)).combine(acc() - rhs());
+        let y = p.node(node.finish(acc())).unwrap();
+        p.set(&s, &y);
+        check(&p.build().unwrap(), u64::from(columns));
+    }
+}
+
+/// From one operand, whose addresses all have registers, to more than there are registers for.
+#[test]
+fn rows_of_many_operands() {
+    for operands in 1..=10u16 {
+        // Longer folds of many operands could not be judged.
+        let columns: &[u32] = if operands < 4 { &[17, 256, 300, 512] } else { &[16, 17, 48, 60] };
+        for &columns in columns {
+            let mut p = ProgramBuilder::new();
+            let s = p.state(DType::U32, &[21]);
+            let (mut node, mut body) = (NodeBuilder::new(DType::U32, &[21]), acc());
+            for i in 0..operands {
+                // Rows lie further apart than they are long: each operand's otherwise, or none of them in two chunks.
+                let x = p.data(DType::U32, &[21, if operands < 4 { columns + u32::from(i) } else { 64 << (i % 2) }]);
+                let at = if i % 3 == 2 { x.at([o(0), at(1)]) } else { x.at([o(0), k(0)]) };
+                node = node.operand(at);
+                body = body + load(i);
+            }
+            let node = node.fold(&[columns], Order::Lanes, u(3), body).combine(acc() - rhs()).finish(acc());
+            let y = p.node(node).unwrap();
+            p.set(&s, &y);
+            check(&p.build().unwrap(), u64::from(operands));
+        }
+    }
 }
 
 /// A value at a position that an operand names, and positions themselves: along rows, across them, with an operand that would be skipped.

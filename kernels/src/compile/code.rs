@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use memmap2::{Mmap, MmapMut};
 
+use super::routine::Routine;
 use crate::Error;
 
 /// Machine code of a plan, routine after routine.
@@ -11,7 +12,7 @@ use crate::Error;
 pub(crate) struct Assembly {
     bytes: Vec<u8>,
     sealed: Arc<OnceLock<Mmap>>,
-    /// Routines are simulated, not run.
+    /// AVX-512 routines are simulated, not run.
     #[cfg(test)]
     pub(crate) simulate: bool,
 }
@@ -20,16 +21,16 @@ pub(crate) struct Assembly {
 const ALIGNMENT: usize = 64;
 
 impl Assembly {
-    /// Appends a routine that starts with this many bytes of constants.
-    pub(crate) fn add(&mut self, routine: &[u8], constants: usize) -> Entry {
+    /// Appends a routine.
+    pub(crate) fn add(&mut self, routine: &Routine) -> Entry {
         self.bytes.resize(self.bytes.len().next_multiple_of(ALIGNMENT), 0);
-        let at = self.bytes.len() + constants;
-        self.bytes.extend_from_slice(routine);
+        let at = self.bytes.len() + routine.constants;
+        self.bytes.extend_from_slice(&routine.bytes);
         Entry {
             code: Arc::clone(&self.sealed),
             at,
             #[cfg(test)]
-            simulate: self.simulate,
+            simulate: self.simulate && routine.target == super::Target::Avx512,
         }
     }
 

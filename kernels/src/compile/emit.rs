@@ -9,7 +9,7 @@ use iced_x86::{Code, Instruction, MemoryOperand, Register};
 use super::{
     asm::{Asm, at, at_index, constant},
     draft::{Body, Def, Item, Kind, Val},
-    masks::{self, Masks},
+    masks::Masks,
     ops::Target,
 };
 
@@ -53,7 +53,7 @@ pub(crate) struct Frame {
     pub(crate) pinned: Vec<Def>,
     /// Registers of accumulators, below those.
     pub(crate) carried: usize,
-    /// Loads of whole words take only the lanes of this mask, which lies in the area.
+    /// Loads of whole words take only the lanes of this mask, which lies in the area. For AVX2 only.
     pub(crate) mask: Option<usize>,
 }
 
@@ -287,31 +287,16 @@ impl<'a> Emitter<'a> {
         let from = self.frame.element(self.asm, slot, kind, lane);
         match (kind, self.frame.mask) {
             (Kind::Word, Some(mask)) => {
+                // Lanes that the mask leaves out are 0, and their memory is not touched.
                 let mask = at(AREA, (mask + lane % 16 / target.lanes()) * SLOT_BYTES);
-                self.load_masked(from, mask, to);
+                self.asm.load(target.load(), to, mask);
+                self.asm.push(Instruction::with3(Code::VEX_Vmaskmovps_ymm_ymm_m256, to, to, from));
             }
             (Kind::Word, None) => self.asm.load(target.load(), to, from),
             (Kind::Same, _) => self.asm.load(target.broadcast(), to, from),
             (Kind::Byte, _) => self.asm.load(target.widen_bytes(), to, from),
             (Kind::Half, _) => self.asm.load(target.widen_halves(), to, from),
         }
-    }
-
-    /// Lanes that the mask leaves out are 0, and their memory is not touched.
-    fn load_masked(&mut self, from: MemoryOperand, mask: MemoryOperand, to: Register) {
-        self.asm.load(self.frame.target.load(), to, mask);
-        let instruction = match self.frame.target {
-            Target::Avx2 => Instruction::with3(Code::VEX_Vmaskmovps_ymm_ymm_m256, to, to, from),
-            Target::Avx512 => {
-                self.asm.two(Code::EVEX_Vpmovd2m_kr_zmm, masks::SCRATCH, to);
-                Instruction::with2(self.frame.target.load(), to, from).map(|mut i| {
-                    i.set_op_mask(masks::SCRATCH);
-                    i.set_zeroing_masking(true);
-                    i
-                })
-            }
-        };
-        self.asm.push(instruction);
     }
 
     /// The value's register if it has one or will be needed again, else its memory.

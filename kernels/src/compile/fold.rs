@@ -2,7 +2,7 @@
 
 use lockstep_ir::{
     DType, Node, Operand, Order,
-    program::BLOCK,
+    program::{BLOCK, LANES},
     scalar::{Instr, Op},
 };
 
@@ -10,10 +10,10 @@ use super::{
     code::{Assembly, Entry},
     draft::{Body, Def, Draft, Item, Kind, Pool, Val},
     emit::POINTERS,
-    fold_routine::{ColumnsSpec, RowsSpec, columns, rows},
+    fold_routine::{ColumnsSpec, ROWS, ROWS_REGISTERS, RowsSpec, columns, rows},
     lower::{Lower, Scalar},
     ops::Target,
-    routine::{LONGEST_BODY, MapSpec, Routine, map},
+    routine::{LONGEST_BODY, Routine},
 };
 use crate::{
     Error,
@@ -73,7 +73,7 @@ pub(crate) struct FoldKernel {
     pub(crate) positions: Vec<u32>,
     /// Registers of scratch of both routines.
     pub(crate) slots: usize,
-    /// Where `rows` reads its mask: a slot for each of `registers`.
+    /// Where `rows` reads its mask: a slot for each of its registers.
     pub(crate) mask: usize,
     /// Lanes of a register.
     pub(crate) lanes: usize,
@@ -85,6 +85,9 @@ pub(crate) struct FoldKernel {
 
 /// Most positions or coordinates that are kept as a list: 4 MiB.
 const MOST_POSITIONS: u64 = 1 << 20;
+
+/// Steps of a leaf block that one accumulator takes at a time, where there are two.
+const AHEAD: usize = 4;
 
 /// Outputs in a row from which on copying their operands is worth it.
 const WIDE: u64 = 16;
@@ -106,7 +109,9 @@ pub(crate) fn way(node: &Node, places: &Places) -> Option<(Way, Vec<FoldStream>)
             Way::Rows => rows && !(rest && widened),
             Way::Columns => streams.iter().any(|s| s.kind != Kind::Same),
         };
-        (fits && streams.len() < POINTERS.len()).then_some((way, streams))
+        // Beside the streams' addresses, that of the results has a register, and `rows` counts leaf blocks in one.
+        let others = if way == Way::Rows { 2 } else { 1 };
+        (fits && streams.len() + others <= POINTERS.len()).then_some((way, streams))
     })
 }
 
@@ -286,18 +291,22 @@ impl Builder<'_> {
 
     /// `steps` times sixteen values; with a mask, lanes that it leaves out keep their accumulator.
     fn row_steps(&mut self, steps: usize, mask: Option<usize>, read: Read<'_>) -> Option<Body> {
-        let lanes = self.target.lanes();
+        let lanes = ROWS.lanes();
         let mut draft = Draft::default();
-        let mut accumulators: Vec<Val> = (0..16 / lanes).map(|i| draft.value(Def::Carried(i))).collect();
-        for step in 0..steps {
+        let mut accumulators: Vec<Val> = (0..ROWS_REGISTERS).map(|i| draft.value(Def::Carried(i))).collect();
+        // A line of memory has values of all accumulators. Each takes some of its own before the next one does: what waits for memory
+        // then waits once a line.
+        for first in (0..steps).step_by(AHEAD) {
             for (i, acc) in accumulators.iter_mut().enumerate() {
-                let mut next = self.apply(&mut draft, *acc, 16 * step + lanes * i, read)?;
-                if let Some(mask) = mask {
-                    let mask = draft.value(Def::Uniform(mask + i));
-                    let mut lower = Lower { draft: &mut draft, pool: &mut self.pool, target: self.target };
-                    next = lower.select(mask, next, *acc);
+                for step in first..steps.min(first + AHEAD) {
+                    let mut next = self.apply(&mut draft, *acc, LANES * step + lanes * i, read)?;
+                    if let Some(mask) = mask {
+                        let mask = draft.value(Def::Uniform(mask + i));
+                        let mut lower = Lower { draft: &mut draft, pool: &mut self.pool, target: self.target };
+                        next = lower.select(mask, next, *acc);
+                    }
+                    *acc = next;
                 }
-                *acc = next;
             }
         }
         let ends: Vec<Item> = accumulators.iter().enumerate().map(|(to, &val)| Item::Carry { val, to }).collect();
@@ -306,14 +315,10 @@ impl Builder<'_> {
 
     /// The sixteen accumulators combined by halving; the first lane is stored.
     fn halving(&mut self) -> Option<Body> {
-        let lanes = self.target.lanes();
         let mut draft = Draft::default();
-        let accumulators: Vec<Val> = (0..16 / lanes).map(|i| draft.value(Def::Carried(i))).collect();
-        let mut value = match accumulators[..] {
-            [low, high] => self.combine(&mut draft, low, high)?,
-            _ => accumulators[0],
-        };
-        let mut by = lanes / 2;
+        let [low, high] = std::array::from_fn(|i| draft.value(Def::Carried(i)));
+        let mut value = self.combine(&mut draft, low, high)?;
+        let mut by = ROWS.lanes() / 2;
         while by > 0 {
             let mut lower = Lower { draft: &mut draft, pool: &mut self.pool, target: self.target };
             let high = lower.shifted_down(by as u32, value);
@@ -324,7 +329,6 @@ impl Builder<'_> {
     }
 
     fn rows(&mut self) -> Option<(Result<Routine, iced_x86::IcedError>, usize)> {
-        let registers = 16 / self.target.lanes();
         let kinds: Vec<Kind> = self.streams.iter().map(|s| s.kind).collect();
         let slots = kinds.len();
         let read = |slot: usize, lane: usize| match kinds[slot] {
@@ -333,7 +337,7 @@ impl Builder<'_> {
         };
         let init = self.init()?;
         let step = self.row_steps(1, None, &read)?;
-        let long = [8, 4, 2].into_iter().find(|n| step.items.len() * n <= LONGEST_BODY / 4);
+        let long = [16, 8, 4, 2].into_iter().find(|n| step.items.len() * n <= LONGEST_BODY / 2);
         let long = match long {
             Some(n) => Some((self.row_steps(n, None, &read)?, 16 * n)),
             None => None,
@@ -343,7 +347,6 @@ impl Builder<'_> {
         let halving = self.halving()?;
         let same: Vec<Option<usize>> = kinds.iter().enumerate().map(|(i, &k)| (k == Kind::Same).then_some(i)).collect();
         let spec = RowsSpec {
-            target: self.target,
             pool: &self.pool,
             init,
             long: long.as_ref().map(|l| (&l.0, l.1)),
@@ -353,7 +356,7 @@ impl Builder<'_> {
             streams: &kinds,
             same: &same,
             mask: slots,
-            slots: slots + registers,
+            slots: slots + ROWS_REGISTERS,
         };
         Some((rows(&spec), slots))
     }
@@ -370,15 +373,12 @@ impl Builder<'_> {
             next = lower.select(inside, next, acc);
         }
         let body = Body::new(&draft, &[Item::Carry { val: next, to: 0 }]);
-        let mut draft = Draft::default();
-        let acc = draft.value(Def::Carried(0));
-        let end = Body::new(&draft, &[Item::Store { val: acc, out: 0, kind: Kind::Word, lane: 0 }]);
         let spec = ColumnsSpec {
             target: self.target,
             pool: &self.pool,
-            init,
+            init: Some(init),
             body: &body,
-            end: &end,
+            end: &store_accumulator(),
             streams: &kinds,
             listed: takes_list(self.streams),
         };
@@ -387,14 +387,26 @@ impl Builder<'_> {
 
     fn combine_routine(&mut self) -> Option<Result<Routine, iced_x86::IcedError>> {
         let mut draft = Draft::default();
-        let [acc, rhs] = [0, 1].map(|slot| draft.value(Def::Stream { slot, lane: 0 }));
+        let [acc, rhs] = [Def::Carried(0), Def::Stream { slot: 0, lane: 0 }].map(|def| draft.value(def));
         let val = self.combine(&mut draft, acc, rhs)?;
-        let body = Body::new(&draft, &[Item::Store { val, out: 0, kind: Kind::Word, lane: 0 }]);
-        let streams = [Kind::Word; 2];
-        let spec =
-            MapSpec { target: self.target, pool: &self.pool, body: &body, streams: &streams, outputs: 1, uniforms: 0 };
-        Some(map(&spec))
+        let body = Body::new(&draft, &[Item::Carry { val, to: 0 }]);
+        let spec = ColumnsSpec {
+            target: self.target,
+            pool: &self.pool,
+            init: None,
+            body: &body,
+            end: &store_accumulator(),
+            streams: &[Kind::Word],
+            listed: false,
+        };
+        Some(columns(&spec))
     }
+}
+
+fn store_accumulator() -> Body {
+    let mut draft = Draft::default();
+    let val = draft.value(Def::Carried(0));
+    Body::new(&draft, &[Item::Store { val, out: 0, kind: Kind::Word, lane: 0 }])
 }
 
 impl FoldKernel {
@@ -409,17 +421,18 @@ impl FoldKernel {
         places: &Places,
     ) -> Result<Option<Self>, Error> {
         let Some((way, streams)) = way(node, places) else { return Ok(None) };
-        let builder = || Builder { node, places, streams: &streams, target, pool: Pool::default() };
+        let builder = |target| Builder { node, places, streams: &streams, target, pool: Pool::default() };
+        let leaf_target = if way == Way::Rows { ROWS } else { target };
         let wrong = || Error::Assembler("a fold reads what it does not have".into());
         let failed = |e: iced_x86::IcedError| Error::Assembler(e.to_string());
         let (leaf, mask) = match way {
-            Way::Rows => builder().rows().ok_or_else(wrong)?,
-            Way::Columns => (builder().columns().ok_or_else(wrong)?, 0),
+            Way::Rows => builder(leaf_target).rows().ok_or_else(wrong)?,
+            Way::Columns => (builder(leaf_target).columns().ok_or_else(wrong)?, 0),
         };
         let leaf = leaf.map_err(failed)?;
         let combines = node.fold.as_ref().is_some_and(|f| f.order == Order::Lanes) || node.fold_length() > BLOCK;
         let combine =
-            if combines { Some(builder().combine_routine().ok_or_else(wrong)?.map_err(failed)?) } else { None };
+            if combines { Some(builder(target).combine_routine().ok_or_else(wrong)?.map_err(failed)?) } else { None };
         let listed = |s: &FoldStream| match s.source {
             Source::Position => node.fold_length(),
             Source::Coordinate(d) => places.domain[d],
@@ -430,10 +443,10 @@ impl FoldKernel {
             way,
             positions: (0..positions as u32).collect(),
             slots: leaf.slots.max(combine.as_ref().map_or(0, |c| c.slots)),
-            leaf: assembly.add(&leaf.bytes, leaf.constants),
-            combine: combine.map(|c| assembly.add(&c.bytes, c.constants)),
+            leaf: assembly.add(&leaf),
+            combine: combine.map(|c| assembly.add(&c)),
             mask,
-            lanes: target.lanes(),
+            lanes: leaf_target.lanes(),
             listed: takes_list(&streams),
             init: node.fold.as_ref().map_or(0, |f| f.init),
             streams,

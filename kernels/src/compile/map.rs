@@ -158,7 +158,7 @@ impl MapKernel {
         let spec = MapSpec { target, pool: &pool, body: &body, streams: &streams, outputs: outs, uniforms };
         let routine = routine::map(&spec).map_err(|e| Error::Assembler(e.to_string()))?;
         Ok(Self {
-            entry: assembly.add(&routine.bytes, routine.constants),
+            entry: assembly.add(&routine),
             slots: routine.slots,
             lanes: target.lanes(),
             streams: feeds.streams.into_iter().map(|s| s.0).collect(),

@@ -18,6 +18,9 @@ pub(super) const LONGEST_BODY: usize = 400;
 /// Finished code of a routine.
 #[derive(Debug)]
 pub(crate) struct Routine {
+    /// Instructions that it was made for.
+    #[cfg(test)]
+    pub(crate) target: Target,
     /// Constants, then instructions.
     pub(crate) bytes: Vec<u8>,
     /// Bytes of constants.
@@ -51,7 +54,7 @@ pub(crate) fn map(spec: &MapSpec<'_>) -> Result<Routine, IcedError> {
     };
     let (copies, fit) = copies(&frame, spec.body, lanes);
     let wide = spec.body.times(copies, lanes);
-    let mut frame = Frame { pinned: worth_pinning(&wide, &frame, fit), ..frame };
+    let mut frame = Frame { pinned: worth_pinning(&[&wide], &frame, fit), ..frame };
     let mut asm = Asm::default();
     prologue(&mut asm);
     let first_uniform = 2 + spec.streams.len() + spec.outputs;
@@ -132,15 +135,15 @@ pub(super) fn copies(frame: &Frame, body: &Body, lanes: usize) -> (usize, Fit) {
     (1, fit(frame, body))
 }
 
-fn fit(frame: &Frame, body: &Body) -> Fit {
+pub(super) fn fit(frame: &Frame, body: &Body) -> Fit {
     Emitter::emit(&mut Asm::default(), &mut frame.clone(), body)
 }
 
 /// Constants and uniform values, used most first, for the registers that the body leaves.
-pub(super) fn worth_pinning(body: &Body, frame: &Frame, fit: Fit) -> Vec<Def> {
+pub(super) fn worth_pinning(bodies: &[&Body], frame: &Frame, fit: Fit) -> Vec<Def> {
     let spare = (frame.target.registers() - frame.carried).saturating_sub(fit.peak + 1);
     let mut uses: Vec<(usize, Def)> = Vec::new();
-    for def in &body.defs {
+    for (body, def) in bodies.iter().flat_map(|b| b.defs.iter().map(move |d| (b, d))) {
         let Def::Op(op, args) = def else { continue };
         for &arg in &args[..op.arity()] {
             let def = body.defs[arg];
@@ -184,5 +187,11 @@ pub(super) fn epilogue(asm: &mut Asm) {
 
 pub(super) fn finish(asm: Asm, pool: &Pool, frame: &Frame) -> Result<Routine, IcedError> {
     let bytes = asm.finish(&pool.vectors)?;
-    Ok(Routine { bytes, constants: pool.vectors.len() * CONSTANT_BYTES, slots: frame.slots })
+    Ok(Routine {
+        #[cfg(test)]
+        target: frame.target,
+        bytes,
+        constants: pool.vectors.len() * CONSTANT_BYTES,
+        slots: frame.slots,
+    })
 }

@@ -1,4 +1,5 @@
-//! AVX-512 code, simulated, against the reference: the machine that runs these tests need not have it.
+//! AVX-512 code, simulated, against the reference: the machine that runs these tests need not have it. (Leaf blocks along rows are AVX2
+//! code, and run.)
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use lockstep_ir::{
