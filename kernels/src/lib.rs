@@ -69,7 +69,6 @@ mod lifetimes;
 mod lines;
 mod memory;
 mod parallel;
-mod phases;
 mod plan;
 mod scatter;
 mod schedule;

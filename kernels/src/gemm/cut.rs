@@ -1,81 +1,46 @@
-//! How a product is cut: for the caches, and for threads.
+//! How a product is cut into cells: blocks of rows, for the second-level cache, and of columns, for threads.
 
 use std::ops::Range;
 
 use super::{Gemm, KC, Micro};
 
-/// Rows of `A` that are packed together: 128 KiB or less, for the second-level cache.
-const MOST_ROWS: usize = 120;
-/// Rows below which packing `B` panels again and again costs more than an even split brings.
-const FEWEST_ROWS: usize = 48;
-/// Blocks of rows per thread, so that a thread that was held up does not hold up the others.
-const BLOCKS_PER_THREAD: usize = 4;
-/// Columns of `B` that are packed together: 2 MiB, for a third-level cache that others use too. Packing more of them, or deeper, saves
-/// threads from waiting for each other, but was slower.
-const MOST_COLUMNS: usize = 2048;
-/// Panels of `B` that are packed by one thread, side by side.
-const PANELS: usize = 4;
+/// Rows of `A` that are packed together: so many fill half of a second-level cache of 1 MiB.
+const MOST_ROWS: usize = 512;
+/// A block of rows is a multiple of these.
+const ROWS: usize = 4;
+/// Multiply-adds in a tile that take as long as packing an element, and one that has to be tested.
+const PACKING: [usize; 2] = [8, 32];
+/// Part of a cell's time for which threads wait for each other at the end.
+const WAITING: usize = 32;
 
-/// A product's steps and blocks of rows.
+/// A product's blocks of rows and of columns: every two of them are a cell.
+#[derive(Debug)]
 pub(super) struct Cut {
-    /// In their order: over the depth first, then over the columns.
-    pub(super) steps: Vec<Step>,
     pub(super) rows: Vec<Range<usize>>,
-    /// Most groups of columns of a step.
-    pub(super) groups: usize,
-    /// Steps whose columns are packed at a time: where threads share the product, the next one's while rows are multiplied with those
-    /// of this one, so that a thread which finds no rows left does not wait for the others.
-    pub(super) buffers: usize,
-    /// Columns of a group.
-    width: usize,
-    /// Set for so few rows that threads share the columns: a group of them is packed and used by one thread, over the whole depth.
-    pub(super) columns: Option<Groups>,
-}
-
-/// Columns and fold positions whose part of `B` is packed, then used.
-pub(super) struct Step {
-    pub(super) columns: Range<usize>,
-    pub(super) depth: Range<usize>,
-}
-
-/// The columns of a step, in groups.
-#[derive(Clone, Copy)]
-pub(super) struct Groups {
-    start: usize,
-    end: usize,
-    width: usize,
-}
-
-impl Groups {
-    pub(super) fn len(self) -> usize {
-        (self.end - self.start).div_ceil(self.width)
-    }
-
-    pub(super) fn columns(self, group: usize) -> Range<usize> {
-        let start = self.start + group * self.width;
-        start..(start + self.width).min(self.end)
-    }
+    pub(super) columns: Vec<Range<usize>>,
 }
 
 impl Cut {
+    /// For so many threads that share a product: a cell packs all of its rows and columns, so that nobody waits for another. Few, even
+    /// and square cells are best.
     pub(super) fn new(gemm: &Gemm, micro: Micro, threads: usize) -> Self {
         let [m, n] = [gemm.m, gemm.n].map(|x| x as usize);
-        let width = PANELS * micro.nr;
-        let columns = n.div_ceil(n.div_ceil(MOST_COLUMNS)).next_multiple_of(width);
-        let mut steps = Vec::new();
-        for column in (0..n).step_by(columns) {
-            let columns = column..(column + columns).min(n);
-            steps.extend(depths(gemm, micro).map(|depth| Step { columns: columns.clone(), depth }));
+        let packing = [&gemm.a, &gemm.b].map(|f| PACKING[usize::from(!f.tests.is_empty())]);
+        let least = m.div_ceil(MOST_ROWS);
+        if threads == 1 {
+            return Self { rows: even(m, ROWS, least), columns: even(n, micro.nr, 1) };
         }
-        let few = m.div_ceil(micro.mr) < threads && m <= MOST_ROWS && n > width;
-        let all = few.then_some(Groups { start: 0, end: n, width });
-        let groups = if few { 0 } else { columns.div_ceil(width) };
-        let rows = rows(m, micro.mr, if few { 1 } else { threads });
-        Self { steps, rows, groups, buffers: threads.min(2), width, columns: all }
-    }
-
-    pub(super) fn groups_of(&self, step: &Step) -> Groups {
-        Groups { start: step.columns.start, end: step.columns.end, width: self.width }
+        let time = |rows: usize, columns: usize| {
+            let [r, c] = [m.div_ceil(rows), n.div_ceil(columns).next_multiple_of(micro.nr)];
+            let cell = r * c + r * packing[0] + c * packing[1];
+            (rows * columns).div_ceil(threads) * cell + cell / WAITING
+        };
+        let most = [m.div_ceil(ROWS), n.div_ceil(micro.nr)];
+        let cuts = (1..=(4 * threads).min(most[1])).flat_map(|columns| {
+            (1..=4).map(move |each| ((threads * each).div_ceil(columns).max(least).min(most[0]), columns))
+        });
+        let (rows, columns) = cuts.min_by_key(|&(rows, columns)| time(rows, columns)).unwrap_or((least, 1));
+        Self { rows: even(m, ROWS, rows), columns: even(n, micro.nr, columns) }
     }
 }
 
@@ -87,13 +52,11 @@ pub(super) fn depths(gemm: &Gemm, micro: Micro) -> impl Iterator<Item = Range<us
     (0..k).step_by(each).map(move |at| at..(at + each).min(k))
 }
 
-/// Blocks of whole panels of `mr` rows, as equal as can be, and as many for each thread.
-fn rows(m: usize, mr: usize, threads: usize) -> Vec<Range<usize>> {
-    let panels = m.div_ceil(mr);
-    let least = panels.div_ceil(MOST_ROWS / mr);
-    let wanted = if threads == 1 { 1 } else { threads * BLOCKS_PER_THREAD };
-    let blocks = least.max(wanted.min(m / FEWEST_ROWS)).next_multiple_of(threads).min(panels);
-    (0..blocks).map(|b| b * panels / blocks * mr..((b + 1) * panels / blocks * mr).min(m)).collect()
+/// At most so many blocks of multiples of `unit`, as equal as can be.
+fn even(size: usize, unit: usize, blocks: usize) -> Vec<Range<usize>> {
+    let units = size.div_ceil(unit);
+    let blocks = blocks.clamp(1, units);
+    (0..blocks).map(|b| b * units / blocks * unit..((b + 1) * units / blocks * unit).min(size)).collect()
 }
 
 #[cfg(test)]
@@ -101,15 +64,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_covered_once_in_even_blocks() {
-        for m in (1..200).chain([512, 768, 2048, 50_257]) {
-            for (mr, threads) in [(6, 1), (6, 2), (12, 1), (12, 3)] {
-                let blocks = rows(m, mr, threads);
-                assert_eq!((blocks[0].start, blocks[blocks.len() - 1].end), (0, m));
-                assert!(blocks.windows(2).all(|w| w[0].end == w[1].start && w[0].end % mr == 0));
-                assert!(blocks.iter().all(|b| !b.is_empty() && b.len() <= MOST_ROWS), "{m} {mr} {threads}: {blocks:?}");
-                let sizes = || blocks.iter().map(|b| b.len().div_ceil(mr));
-                assert!(sizes().max().unwrap() - sizes().min().unwrap() <= 1, "{m} {mr} {threads}: {blocks:?}");
+    fn blocks_are_even_and_cover_all() {
+        for size in (1..200).chain([512, 768, 2048, 50_257]) {
+            for (unit, wanted) in [(4, 1), (4, 2), (4, 7), (32, 2), (16, 3)] {
+                let blocks = even(size, unit, wanted);
+                assert_eq!((blocks[0].start, blocks[blocks.len() - 1].end), (0, size));
+                assert!(blocks.windows(2).all(|w| w[0].end == w[1].start && w[0].end % unit == 0));
+                assert!(blocks.iter().all(|b| !b.is_empty()) && blocks.len() <= wanted);
+                let sizes = || blocks.iter().map(|b| b.len().div_ceil(unit));
+                assert!(sizes().max().unwrap() - sizes().min().unwrap() <= 1, "{size} {unit} {wanted}: {blocks:?}");
             }
         }
     }

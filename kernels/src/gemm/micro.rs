@@ -3,7 +3,8 @@
 use crate::Isa;
 
 use super::{
-    pack::Word,
+    fetch::Ahead,
+    pack::{Shape, Word},
     pattern::Kind,
     stretches::{Stretch, of_tile, whole},
 };
@@ -39,8 +40,8 @@ pub(super) struct Tile<'a> {
     pub(super) canonical: bool,
     /// Elements from one row of the output to the next.
     pub(super) stride: usize,
-    /// What is read after this tile: fetched meanwhile, a line for every eight words of the panels' depth. Any address will do.
-    pub(super) ahead: *const u32,
+    /// What a piece is packed from when this tile is done, and what into.
+    pub(super) ahead: Ahead<'a>,
     /// What [`Micro::excess`] says of the panel of `B`.
     pub(super) excess: &'a Excess,
 }
@@ -66,6 +67,12 @@ impl Micro {
         Some(Self { code, mr, nr })
     }
 
+    /// The panels of `A`, and those of `B`.
+    pub(super) fn shapes(self) -> [Shape; 2] {
+        let wide = !matches!(self.code, Code::Float6x16 | Code::Pairs6x16);
+        [(self.mr, self.left()), (self.nr, self.right())].map(|(width, word)| Shape { width, word, wide })
+    }
+
     /// What a word of a panel of `A` holds.
     pub(super) fn left(self) -> Word {
         match self.code {
@@ -77,7 +84,7 @@ impl Micro {
     }
 
     /// What a word of a panel of `B` holds.
-    pub(super) fn right(self) -> Word {
+    fn right(self) -> Word {
         if self.code == Code::Quads12x32 { Word::Quad(0) } else { self.left() }
     }
 
@@ -107,14 +114,26 @@ impl Micro {
         tile: &Tile<'_>,
     ) {
         let c = c.as_chunks_mut::<4>().0;
-        if size == (self.mr, self.nr) && stretches == [&[], &[]] {
-            self.full(a, b, c, tile);
-            return;
+        if stretches == [&[], &[]] && self.takes(size) {
+            return self.tile(a, b, c, size, tile);
         }
         self.part([a, b], stretches, c, size, tile);
     }
 
-    /// A tile that sticks out of the output, or of which something is left out, by way of a buffer.
+    /// Whether there is a micro-kernel for this corner of a tile.
+    fn takes(self, size: (usize, usize)) -> bool {
+        match self.code {
+            Code::Float12x32 => true,
+            Code::Float6x16 => size.1 == self.nr,
+            Code::Pairs6x16 | Code::Pairs12x32 | Code::Quads12x32 => size == (self.mr, self.nr),
+        }
+    }
+
+    fn full(self, a: &[u32], b: &[u32], c: &mut [[u8; 4]], tile: &Tile<'_>) {
+        self.tile(a, b, c, (self.mr, self.nr), tile);
+    }
+
+    /// A corner without a micro-kernel, or a tile of which something is left out, by way of a buffer.
     #[cold]
     fn part(
         self,
@@ -175,17 +194,18 @@ impl Micro {
 
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code, reason = "vector loads and stores through pointers, bounds checked before")]
-    fn full(self, a: &[u32], b: &[u32], c: &mut [[u8; 4]], tile: &Tile<'_>) {
-        let words = a.len() / self.mr;
+    fn tile(self, a: &[u32], b: &[u32], c: &mut [[u8; 4]], size: (usize, usize), tile: &Tile<'_>) {
+        let (words, (rows, columns)) = (a.len() / self.mr, size);
         assert!(a.len() == words * self.mr && b.len() == words * self.nr);
-        assert!(tile.stride >= self.nr && c.len() >= (self.mr - 1) * tile.stride + self.nr);
+        assert!((1..=self.mr).contains(&rows) && (1..=self.nr).contains(&columns) && self.takes(size));
+        assert!(tile.stride >= columns && c.len() >= (rows - 1) * tile.stride + columns);
         let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
-        // SAFETY: the panels hold so many words, `c` holds the tile (both checked above), and a `Micro` is only made where its
-        // instructions are. Loads and stores need no alignment.
+        // SAFETY: the panels hold so many words, `c` holds the corner, for which there is a micro-kernel (all checked above), and a
+        // `Micro` is only made where its instructions are. Loads and stores need no alignment.
         unsafe {
             match self.code {
-                Code::Float6x16 => floats::tile_6x16(words, a.cast(), b.cast(), c.cast(), tile),
-                Code::Float12x32 => floats::tile_12x32(words, a.cast(), b.cast(), c.cast(), tile),
+                Code::Float6x16 => floats::TILES_6X16[rows - 1](words, a.cast(), b.cast(), c.cast(), tile),
+                Code::Float12x32 => floats::TILES_12X32[rows - 1](words, a.cast(), b.cast(), c.cast(), columns, tile),
                 Code::Pairs6x16 => bytes::pairs_6x16(words, a.cast(), b.cast(), c.cast(), tile),
                 Code::Pairs12x32 => bytes::pairs_12x32(words, a.cast(), b.cast(), c.cast(), tile),
                 Code::Quads12x32 => bytes::quads_12x32(words, a.cast(), b.cast(), c.cast(), tile),
@@ -194,7 +214,7 @@ impl Micro {
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn full(self, _: &[u32], _: &[u32], _: &mut [[u8; 4]], _: &Tile) {
+    fn tile(self, _: &[u32], _: &[u32], _: &mut [[u8; 4]], _: (usize, usize), _: &Tile) {
         unreachable!("`Micro::new` gives no micro-kernel for this target");
     }
 }
@@ -209,12 +229,49 @@ fn has_vnni() -> bool {
     false
 }
 
-/// Fetches the tile's rows of `count` words: they are there when the accumulators are done, which is hundreds of cycles later.
+/// Words of the panels between two things that are fetched beside a tile.
 #[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn fetch<const ROWS: usize>(c: *const u32, count: usize, tile: &Tile<'_>) {
-    for row in 0..ROWS {
-        super::fetch::words(c.wrapping_add(row.wrapping_mul(tile.stride)), count);
+const AT_ONCE: usize = 8;
+
+/// What is fetched while a tile is computed, a few lines at a time: all at once they would keep those of its panels waiting.
+#[cfg(target_arch = "x86_64")]
+struct Beside<'a> {
+    /// The next of the tile's own rows in the output: there when the accumulators are done.
+    c: *const u32,
+    rows: usize,
+    columns: usize,
+    stride: usize,
+    ahead: Ahead<'a>,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<'a> Beside<'a> {
+    #[inline(always)]
+    fn new<T>(c: *const T, rows: usize, columns: usize, tile: &Tile<'a>) -> Self {
+        Self { c: c.cast(), rows, columns, stride: tile.stride, ahead: tile.ahead }
+    }
+
+    /// Does something so many times, and fetches after each so many.
+    #[inline(always)]
+    fn during(mut self, times: usize, each: usize, mut work: impl FnMut()) {
+        let mut left = times;
+        while left > 0 {
+            // As many as there are: of a number that it knows, a compiler would load everything first, and keep it in memory.
+            let now = left.min(each);
+            (0..now).for_each(|_| work());
+            self.fetch();
+            left -= now;
+        }
+    }
+
+    #[inline(always)]
+    fn fetch(&mut self) {
+        self.ahead.fetch();
+        if self.rows > 0 {
+            super::fetch::words(self.c, self.columns);
+            self.c = self.c.wrapping_add(self.stride);
+            self.rows -= 1;
+        }
     }
 }
 

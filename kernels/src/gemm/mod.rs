@@ -4,18 +4,22 @@
 //! ```text
 //!  A rows ──pack──► panels of MR rows ─┐
 //!                                      ├─ 256 fold positions at a time ─► C = tile, then C = combine(C, tile) ─► finish
-//!  B columns ─pack─► panels of NR cols ┘
+//!  B columns ─pack─► panel of NR cols ─┘
+//!         ▲             │ used for all rows, while the next one is packed a piece after every tile
+//!         └─────────────┘
 //! ```
 //!
 //! The depth of a packed block of floats is the protocol's leaf block (256), so blocking for the cache and the canonical order are one
 //! and the same: a micro-kernel keeps one accumulator per element and walks `k` upwards from `init`. Sums of integers have no order, so
 //! bytes are packed as many words deep.
 //!
-//! Threads share one product, unless there are many: `B` is packed once, by all of them, and then each takes blocks of rows.
+//! Threads share one product, unless there are many, by taking cells of it: some rows and some columns, over the whole depth. Each packs
+//! what it needs, so that none waits for another before the end, and what it packs stays in its own caches (decision 25).
 
 mod cut;
 mod fetch;
 mod micro;
+mod offsets;
 mod pack;
 mod padding;
 mod pattern;
@@ -30,19 +34,23 @@ pub(crate) use transpose::floats_across;
 
 use std::{
     ops::Range,
-    sync::{Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use crate::{
     Error, Isa,
-    access::{BLOCK, affine},
+    access::BLOCK,
     blocks::Blocks,
     parallel::{Split, threads_for, together},
-    phases::Phases,
     worker::Worker,
 };
-use cut::{Cut, Groups, Step};
+use cut::Cut;
+use fetch::Ahead;
 use micro::Tile;
+use offsets::Offsets;
 use pack::{Packed, Source};
 
 /// Fold positions of a packed block: the protocol's leaf block.
@@ -55,24 +63,25 @@ const SPEEDUP: u64 = 32;
 /// Rows that take as long to multiply as `B` takes to be packed.
 const PACKING_ROWS: u64 = 16;
 
-/// Tiles that fetch a panel of `B` together.
-const PARTS: usize = 8;
+/// Words of a piece of a panel of `B`: a line of every column, where they lie deep.
+const PIECE: usize = 16;
 
-/// Packed columns of `B`.
-type Group = RwLock<Packed>;
-
-/// Memory of one product.
+/// What a thread packs and multiplies in.
 #[derive(Debug, Default)]
 struct Room {
-    b: Vec<Group>,
-    /// Products, where the output cannot hold them.
+    rows: Offsets,
+    columns: Offsets,
+    a: Packed,
+    /// The panel that is used, and the one that is packed meanwhile.
+    b: [Packed; 2],
+    /// Products that do not go where the output is, and what becomes of them.
     products: Vec<u8>,
+    finished: Vec<u8>,
 }
 
-/// Packing buffers that are not in use, kept from step to step.
+/// Memory that is not in use, kept from step to step.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    a: Mutex<Vec<Packed>>,
     rooms: Mutex<Vec<Room>>,
 }
 
@@ -90,40 +99,24 @@ pub(crate) struct Products<'a> {
     pub(crate) buffers: &'a Buffers,
 }
 
-/// Where the products of a block of rows go, and its part of the output if that is elsewhere.
-type Part<'a> = (&'a mut [u8], Option<&'a mut [u8]>);
-
-/// One product, shared by the threads that work on it.
-struct Job<'a> {
+/// Some rows and columns of one product.
+#[derive(Clone, Copy)]
+struct Cell<'a> {
     batch: u64,
-    cut: &'a Cut,
-    b: &'a [Group],
-    /// One for each block of rows.
-    rows: Vec<Mutex<Part<'a>>>,
-    phases: Phases,
-}
-
-impl Job<'_> {
-    /// Where a group of the columns of a step is packed.
-    fn group(&self, step: usize, group: usize) -> &Group {
-        &self.b[step % self.cut.buffers * self.cut.groups + group]
-    }
+    rows: &'a Range<usize>,
+    columns: &'a Range<usize>,
 }
 
 /// What a thread has to itself.
 struct Mine<'a> {
     buffers: &'a Buffers,
-    a: Packed,
-    /// For a group of columns that no other thread uses.
-    b: Packed,
+    room: Room,
     finish: Option<Worker<'a>>,
 }
 
 impl Drop for Mine<'_> {
     fn drop(&mut self) {
-        let mut free = lock(&self.buffers.a);
-        free.push(std::mem::take(&mut self.b));
-        free.push(std::mem::take(&mut self.a));
+        lock(&self.buffers.rooms).push(std::mem::take(&mut self.room));
     }
 }
 
@@ -149,195 +142,219 @@ impl<'a> Products<'a> {
                 let (mut mine, cut) = (self.mine(), &cut);
                 move |piece, out: &mut [u8]| {
                     for (batch, out) in (piece * split.units..).zip(out.chunks_mut(bytes)) {
-                        self.product(batch, cut, out, &mut |job| self.take_part(job, &mut mine));
+                        self.product(batch, cut, out, &mut mine);
                     }
                 }
             });
         }
-        let cut = Cut::new(self.gemm, self.micro, threads);
-        for (batch, out) in (0..).zip(out.chunks_mut(bytes)) {
-            let mut result = Ok(());
-            self.product(batch, &cut, out, &mut |job| {
-                result = together(threads as u64, || self.take_part(job, &mut self.mine()));
-            });
-            result?;
-        }
-        Ok(())
+        self.shared(out, batches, threads)
     }
 
     fn mine(&self) -> Mine<'a> {
         let finish = (!self.gemm.plain).then(|| Worker::new(self.node, self.isa, self.operands));
-        let mut free = lock(&self.buffers.a);
-        let [a, b] = [0; 2].map(|_| free.pop().unwrap_or_default());
-        Mine { buffers: self.buffers, a, b, finish }
+        let room = lock(&self.buffers.rooms).pop().unwrap_or_default();
+        Mine { buffers: self.buffers, room, finish }
     }
 
-    /// Sets up one product and has it `done`.
-    fn product(&self, batch: u64, cut: &Cut, out: &mut [u8], done: &mut dyn FnMut(&Job<'_>)) {
-        let Room { mut b, mut products } = lock(&self.buffers.rooms).pop().unwrap_or_default();
-        if b.len() < cut.buffers * cut.groups {
-            b.resize_with(cut.buffers * cut.groups, RwLock::default);
-        }
-        let (size, n) = (self.node.out.size(), self.gemm.n as usize);
-        let in_place = size == 4;
-        if !in_place {
-            products.resize(products.len().max(self.gemm.m as usize * n * 4), 0);
-        }
-        let (mut values, mut rest) = if in_place { (out, &mut [][..]) } else { (&mut products[..], out) };
-        let mut rows = Vec::with_capacity(cut.rows.len());
-        for block in &cut.rows {
-            let here = take(&mut values, block.len() * n * 4);
-            rows.push(Mutex::new((here, (!in_place).then(|| take(&mut rest, block.len() * n * size)))));
-        }
-        let phases = match cut.columns {
-            Some(columns) => Phases::new([columns.len(), 1].into_iter()),
-            // First a step's columns, then with each step its rows and the columns of the next.
-            None => Phases::new((0..=cut.steps.len()).map(|phase| {
-                let rows = if phase == 0 { 0 } else { cut.rows.len() };
-                rows + cut.steps.get(phase).map_or(0, |next| cut.groups_of(next).len())
-            })),
-        };
-        done(&Job { batch, cut, b: &b, rows, phases });
-        lock(&self.buffers.rooms).push(Room { b, products });
+    /// Bytes of a row of the output.
+    fn pitch(&self) -> usize {
+        self.gemm.n as usize * self.node.out.size()
     }
 
-    /// Works on pieces of a product until none is left.
-    fn take_part(&self, job: &Job<'_>, mine: &mut Mine<'_>) {
-        if let Some(columns) = job.cut.columns {
-            return self.take_columns(job, columns, mine);
-        }
-        let (steps, blocks) = (job.cut.steps.len(), job.cut.rows.len());
-        while let Some(piece) = job.phases.take() {
-            let multiplied = if piece.phase == 0 { 0 } else { blocks };
-            if piece.index >= multiplied {
-                let (step, group) = (&job.cut.steps[piece.phase], piece.index - multiplied);
-                let columns = job.cut.groups_of(step).columns(group);
-                let mut packed = job.group(piece.phase, group).write().unwrap_or_else(PoisonError::into_inner);
-                self.pack(job, columns, step, &mut packed);
-                continue;
-            }
-            let mut rows = lock(&job.rows[piece.index]);
-            self.multiply(job, piece.phase - 1, piece.index, rows.0, &mut mine.a);
-            if piece.phase == steps {
-                self.finish(job, piece.index, &mut rows, mine);
+    /// A whole product, on one thread.
+    fn product(&self, batch: u64, cut: &Cut, mut out: &mut [u8], mine: &mut Mine<'a>) {
+        for rows in &cut.rows {
+            let out = Mutex::new(take(&mut out, rows.len() * self.pitch()));
+            for columns in &cut.columns {
+                self.cell(Cell { batch, rows, columns }, &out, mine);
             }
         }
     }
 
-    /// The same where threads share the columns. A group's products are made beside the output, whose rows lie across all groups.
-    fn take_columns(&self, job: &Job<'_>, groups: Groups, mine: &mut Mine<'_>) {
-        let (m, n) = (self.gemm.m as usize, self.gemm.n as usize);
-        let mut products = Vec::new();
-        while let Some(piece) = job.phases.take() {
-            if piece.phase == 1 {
-                self.finish(job, 0, &mut lock(&job.rows[0]), mine);
-                continue;
+    /// All products, one after the other, their cells on so many threads.
+    fn shared(&self, mut out: &mut [u8], batches: usize, threads: usize) -> Result<(), Error> {
+        let cut = Cut::new(self.gemm, self.micro, threads);
+        let mut cells = Vec::with_capacity(batches * cut.rows.len());
+        for batch in 0..batches as u64 {
+            cells.extend(
+                cut.rows.iter().map(|rows| (batch, rows, Mutex::new(take(&mut out, rows.len() * self.pitch())))),
+            );
+        }
+        let (next, each) = (AtomicUsize::new(0), cut.columns.len());
+        together(threads as u64, || {
+            let mut mine = self.mine();
+            loop {
+                let cell = next.fetch_add(1, Ordering::Relaxed);
+                let Some((batch, rows, out)) = cells.get(cell / each) else { break };
+                self.cell(Cell { batch: *batch, rows, columns: &cut.columns[cell % each] }, out, &mut mine);
             }
-            let columns = groups.columns(piece.index);
-            let stride = columns.len().next_multiple_of(self.micro.nr);
-            products.resize(m * stride * 4, 0);
-            for depth in cut::depths(self.gemm, self.micro) {
-                let step = Step { columns: columns.clone(), depth };
-                self.pack(job, columns.clone(), &step, &mut mine.b);
-                let tile = self.pack_rows(job, &step, &(0..m), &mut mine.a);
-                let size = [m, columns.len(), step.depth.len()];
-                self.block(&mine.a, [&mine.b; 2], &mut products, size, &Tile { stride, ..tile });
+        })
+    }
+
+    /// Fills a cell of the output, given its rows. Where those are whole and hold what is summed, it is summed there.
+    fn cell(&self, cell: Cell<'_>, out: &Mutex<&mut [u8]>, mine: &mut Mine<'a>) {
+        let (n, size, columns) = (self.gemm.n as usize, self.node.out.size(), cell.columns.len());
+        let row = |row: usize| (cell.batch * self.gemm.m + row as u64) * self.gemm.n + cell.columns.start as u64;
+        if columns == n && size == 4 {
+            let out = &mut **lock(out);
+            self.fold(cell, out, n, &mut mine.room);
+            if let Some(finish) = &mut mine.finish {
+                finish_in_place(finish, row(cell.rows.start), out);
             }
-            let mut rows = lock(&job.rows[0]);
-            for (to, from) in rows.0.chunks_mut(n * 4).zip(products.chunks(stride * 4)) {
-                to[columns.start * 4..columns.end * 4].copy_from_slice(&from[..columns.len() * 4]);
+            return;
+        }
+        let [mut products, mut finished] = [&mut mine.room.products, &mut mine.room.finished].map(std::mem::take);
+        let stride = columns.next_multiple_of(self.micro.nr);
+        products.resize(products.len().max(cell.rows.len() * stride * 4), 0);
+        self.fold(cell, &mut products, stride, &mut mine.room);
+        let mut values = products.chunks(stride * 4).map(|row| &row[..columns * 4]);
+        if let Some(finish) = &mut mine.finish {
+            finished.resize(finished.len().max(cell.rows.len() * columns * size), 0);
+            let rows = cell.rows.clone().zip(&mut values).zip(finished.chunks_mut(columns * size));
+            for ((at, products), out) in rows {
+                finish_from(finish, row(at), products, out);
             }
+            copy(finished.chunks(columns * size), cell.columns.start * size, &mut lock(out), self.pitch());
+        } else {
+            copy(values, cell.columns.start * size, &mut lock(out), self.pitch());
+        }
+        (mine.room.products, mine.room.finished) = (products, finished);
+    }
+
+    /// Folds a cell, into `c`: rows that are `stride` words apart.
+    fn fold(&self, cell: Cell<'_>, c: &mut [u8], stride: usize, room: &mut Room) {
+        let (g, nr) = (self.gemm, self.micro.nr);
+        let Room { rows, columns, a, b: [now, next], .. } = room;
+        rows.find(&g.a, [&g.batch_sizes, &g.m_sizes, &g.k_sizes], cell.batch, cell.rows.clone(), g.k as usize);
+        columns.find(&g.b, [&g.batch_sizes, &g.n_sizes, &g.k_sizes], cell.batch, cell.columns.clone(), g.k as usize);
+        let [left, right] = self.micro.shapes();
+        let left = Source { bytes: self.operands[g.a.operand], factor: &g.a, at: rows, shape: left };
+        let right = Source { bytes: self.operands[g.b.operand], factor: &g.b, at: columns, shape: right };
+        let (height, width) = (cell.rows.len(), cell.columns.len());
+        let tiles = height.div_ceil(self.micro.mr);
+        let mut panels = cut::depths(g, self.micro)
+            .flat_map(|depth| (0..width).step_by(nr).map(move |at| (depth.clone(), at..width.min(at + nr))));
+        let Some(mut panel) = panels.next() else { return };
+        Pieces::new(right, panel.clone(), 1, self.micro, now).pack(now);
+        loop {
+            let (depth, columns) = panel;
+            if columns.start == 0 {
+                a.fill(&left, 0..height, depth.clone());
+            }
+            let later = panels.next();
+            let pieces = later.clone().map(|panel| Pieces::new(right, panel, tiles, self.micro, next));
+            let tile = Tile {
+                init: g.init,
+                resume: false,
+                add: depth.start > 0,
+                canonical: depth.end == g.k as usize,
+                stride,
+                ahead: Ahead::NOTHING,
+                excess: &[0; 32],
+            };
+            let size = [height, columns.len(), self.micro.words(depth.len())];
+            self.panel([a, now], &mut c[columns.start * 4..], size, tile, pieces, next);
+            let Some(later) = later else { break };
+            panel = later;
+            std::mem::swap(now, next);
         }
     }
 
-    /// Applies the node's `finish` to the products of a block of rows.
-    fn finish(&self, job: &Job<'_>, block: usize, (values, out): &mut Part<'_>, mine: &mut Mine<'_>) {
-        let Some(finish) = &mut mine.finish else { return };
-        let first = (job.batch * self.gemm.m + job.cut.rows[block].start as u64) * self.gemm.n;
-        match out {
-            Some(out) => finish_from(finish, first, values, out),
-            None => finish_in_place(finish, first, values),
-        }
-    }
-
-    fn source(&self, factor: &'a pattern::Factor, batch: u64) -> Source<'a> {
-        let at = |coefficients: &[i64], base: i64| {
-            let mut at = [0];
-            affine(&self.gemm.batch_sizes, coefficients, base, batch, &mut at);
-            at[0]
-        };
-        let tests = factor.tests.iter().map(|t| at(&t.batch, t.offset)).collect();
-        Source::new(self.operands[factor.operand], factor, at(&factor.batch, factor.base), tests)
-    }
-
-    /// Packs the columns of one group.
-    fn pack(&self, job: &Job<'_>, columns: Range<usize>, step: &Step, packed: &mut Packed) {
-        let source = self.source(&self.gemm.b, job.batch);
-        let sizes: [&[u64]; 2] = [&self.gemm.n_sizes, &self.gemm.k_sizes];
-        let spans = [(columns.start as u64, columns.len()), (step.depth.start as u64, step.depth.len())];
-        packed.fill(&source, sizes, spans, self.micro.nr, self.micro.right());
-    }
-
-    /// Packs rows, and tells what becomes of their tiles.
-    fn pack_rows(&self, job: &Job<'_>, step: &Step, rows: &Range<usize>, a: &mut Packed) -> Tile<'static> {
-        let g = self.gemm;
-        let source = self.source(&g.a, job.batch);
-        let sizes: [&[u64]; 2] = [&g.m_sizes, &g.k_sizes];
-        let spans = [(rows.start as u64, rows.len()), (step.depth.start as u64, step.depth.len())];
-        a.fill(&source, sizes, spans, self.micro.mr, self.micro.left());
-        let canonical = step.depth.end == g.k as usize;
-        Tile {
-            init: g.init,
-            resume: false,
-            add: step.depth.start > 0,
-            canonical,
-            stride: g.n as usize,
-            ahead: std::ptr::null(),
-            excess: &[0; 32],
-        }
-    }
-
-    /// Folds a block of rows over the depth of a step, for its columns.
-    fn multiply(&self, job: &Job<'_>, number: usize, block: usize, c: &mut [u8], a: &mut Packed) {
-        let (step, rows) = (&job.cut.steps[number], &job.cut.rows[block]);
-        let tile = self.pack_rows(job, step, rows, a);
-        let groups = job.cut.groups_of(step);
-        let packed = |group: usize| job.group(number, group).read().unwrap_or_else(PoisonError::into_inner);
-        let mut now = packed(0);
-        for group in 0..groups.len() {
-            let columns = groups.columns(group);
-            let size = [rows.len(), columns.len(), step.depth.len()];
-            let next = (group + 1 < groups.len()).then(|| packed(group + 1));
-            self.block(a, [&now, next.as_deref().unwrap_or(&now)], &mut c[columns.start * 4..], size, &tile);
-            let Some(next) = next else { break };
-            now = next;
-        }
-    }
-
-    /// One packed block of `A` times one of `B`, into `c` (which starts at the block's first element). After it comes another of `B`.
-    fn block(
+    /// Multiplies packed rows with a panel of `B`, into `c`, which starts with the panel's first column, and packs the `next` panel.
+    fn panel(
         &self,
-        a: &Packed,
-        [b, next]: [&Packed; 2],
+        [a, b]: [&Packed; 2],
         c: &mut [u8],
-        [rows, columns, kc]: [usize; 3],
-        tile: &Tile<'_>,
+        [rows, columns, words]: [usize; 3],
+        tile: Tile<'_>,
+        mut pieces: Option<Pieces<'_>>,
+        next: &mut Packed,
     ) {
         let Micro { mr, nr, .. } = self.micro;
-        let words = self.micro.words(kc);
-        let count = columns.div_ceil(nr);
-        let after = |j: usize| if j + 1 < count { b.panel(j + 1, nr * words) } else { next.panel(0, nr * words) };
-        for (j, columns_of) in b.panels(nr * words).enumerate().take(count) {
-            // Every tile of a column has the next panel's next part fetched.
-            let (next, part, excess) = (after(j), nr * words / PARTS, self.micro.excess(columns_of));
-            for (i, rows_of) in a.panels(mr * words).enumerate().take(rows.div_ceil(mr)) {
-                let size = (mr.min(rows - i * mr), nr.min(columns - j * nr));
-                let tile = Tile { ahead: next.wrapping_add(i % PARTS * part), excess: &excess, ..*tile };
-                let stretches = [a.stretches.panel(i), b.stretches.panel(j)];
-                let c = &mut c[(i * mr * tile.stride + j * nr) * 4..];
-                self.micro.run([rows_of, columns_of], stretches, c, size, &tile);
+        let columns_of = b.panel(nr * words);
+        let excess = self.micro.excess(columns_of);
+        for (i, rows_of) in a.panels(mr * words).enumerate().take(rows.div_ceil(mr)) {
+            let ahead = pieces.as_ref().map_or(Ahead::NOTHING, |pieces| pieces.ahead(next));
+            let tile = Tile { ahead, excess: &excess, ..tile };
+            let stretches = [a.stretches.panel(i), b.stretches.panel(0)];
+            let size = (mr.min(rows - i * mr), columns);
+            self.micro.run([rows_of, columns_of], stretches, &mut c[i * mr * tile.stride * 4..], size, &tile);
+            if let Some(pieces) = &mut pieces {
+                pieces.pack(next);
             }
         }
+    }
+}
+
+/// A panel of `B`, packed a piece at a time.
+struct Pieces<'a> {
+    source: Source<'a>,
+    columns: Range<usize>,
+    /// What is left of the fold positions.
+    depth: Range<usize>,
+    /// Fold positions of a piece.
+    each: usize,
+    /// Words that are packed.
+    done: usize,
+    micro: Micro,
+}
+
+impl<'a> Pieces<'a> {
+    /// So many at the most, of a panel's fold positions and columns.
+    fn new(
+        source: Source<'a>,
+        (depth, columns): (Range<usize>, Range<usize>),
+        pieces: usize,
+        micro: Micro,
+        panel: &mut Packed,
+    ) -> Self {
+        let words = micro.words(depth.len());
+        panel.start(micro.nr * words);
+        let each = if source.is_tested() { words } else { words.div_ceil(pieces).next_multiple_of(PIECE) };
+        Self { source, columns, depth, each: each * micro.left().positions(), done: 0, micro }
+    }
+
+    /// The fold positions of the next one.
+    fn positions(&self) -> Range<usize> {
+        self.depth.start..self.depth.end.min(self.depth.start + self.each)
+    }
+
+    /// What the next one is packed from, and what into.
+    fn ahead(&self, panel: &Packed) -> Ahead<'a> {
+        let (Source { bytes, factor, at, .. }, depth) = (self.source, self.positions());
+        if depth.is_empty() || self.source.is_tested() {
+            return Ahead::NOTHING;
+        }
+        let size = factor.dtype.size();
+        let from = |offset: i64| bytes.as_ptr().wrapping_add((offset as usize).wrapping_mul(size));
+        let to = panel.slots(self.done);
+        let Range { start, end } = self.columns;
+        if at.outer.run(start, end) == end {
+            let (from, span) = (from(at.outer[start]), (end - start) * size);
+            Ahead { from, offsets: &at.k[depth], size, span, to, words: self.micro.nr }
+        } else {
+            let (from, span, words) = (from(at.k[depth.start]), depth.len() * size, self.micro.words(depth.len()));
+            Ahead { from, offsets: &at.outer[start..end], size, span, to, words }
+        }
+    }
+
+    /// Packs the next one, if there is one left.
+    fn pack(&mut self, panel: &mut Packed) {
+        if self.depth.is_empty() {
+            return;
+        }
+        let depth = self.positions();
+        self.depth.start = depth.end;
+        let words = self.micro.nr * self.micro.words(depth.len());
+        panel.fill_part(&self.source, self.columns.clone(), depth, self.done..self.done + words);
+        self.done += words;
+    }
+}
+
+/// Copies rows to where they are among others, `pitch` bytes apart.
+fn copy<'a>(rows: impl Iterator<Item = &'a [u8]>, start: usize, out: &mut [u8], pitch: usize) {
+    for (to, from) in out.chunks_mut(pitch).zip(rows) {
+        to[start..start + from.len()].copy_from_slice(from);
     }
 }
 

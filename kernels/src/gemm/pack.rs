@@ -1,29 +1,12 @@
 //! Factors copied into the order in which the micro-kernel reads them.
 
+use std::ops::Range;
+
 use lockstep_ir::DType;
 
-use crate::{
-    access::affine,
-    memory::{Read, with_elements},
-};
+use crate::memory::{Read, with_elements};
 
-use super::{fetch, padding::Padded, pattern::Factor, stretches::Stretches, transpose};
-
-/// One factor of one product of the batch.
-pub(super) struct Source<'a> {
-    bytes: &'a [u8],
-    factor: &'a Factor,
-    base: i64,
-    /// What each of the factor's tested coordinates starts from.
-    tests: Vec<i64>,
-}
-
-impl<'a> Source<'a> {
-    /// A factor that starts at element `base`, and its tested coordinates at `tests`.
-    pub(super) fn new(bytes: &'a [u8], factor: &'a Factor, base: i64, tests: Vec<i64>) -> Self {
-        Self { bytes, factor, base, tests }
-    }
-}
+use super::{fetch, offsets::Offsets, padding::Padded, pattern::Factor, stretches::Stretches, transpose};
 
 /// What a word of a panel holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,135 +39,168 @@ impl Word {
     }
 }
 
-/// Panels of `width` rows (or columns): for each word's worth of fold positions, `width` words. What is missing in the last panel, and
-/// the parts of a word that have no fold position, are 0.
+/// How panels are made: of so many rows (or columns), and such words.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) width: usize,
+    pub(super) word: Word,
+    /// Whether AVX-512 may be used.
+    pub(super) wide: bool,
+}
+
+/// Panels: for each word's worth of fold positions, a word of every row (or column). What is missing in the last panel, and the parts
+/// of a word that have no fold position, are 0.
 #[derive(Debug, Default)]
 pub(crate) struct Packed {
+    /// From the first line of the cache on.
     values: Vec<u32>,
-    outer: Vec<i64>,
-    k: Vec<i64>,
     /// Of a factor that leaves positions out: which of them each panel takes.
     pub(super) stretches: Stretches,
 }
 
-/// First and number.
-type Span = (u64, usize);
-
 impl Packed {
-    /// Packs rows by fold positions, given the sizes of the dimensions that each of the two are made of.
-    pub(super) fn fill(
-        &mut self,
-        source: &Source<'_>,
-        [outer_sizes, k_sizes]: [&[u64]; 2],
-        [outer, k]: [Span; 2],
-        width: usize,
-        word: Word,
-    ) {
-        self.outer.resize(outer.1, 0);
-        affine(outer_sizes, &source.factor.outer, source.base, outer.0, &mut self.outer);
-        self.k.resize(k.1, 0);
-        affine(k_sizes, &source.factor.k, 0, k.0, &mut self.k);
-        let size = outer.1.div_ceil(width) * width * k.1.div_ceil(word.positions());
-        if self.values.len() < size {
-            self.values.resize(size, 0);
+    /// Makes room for panels of so many words in all, which hold anything.
+    pub(super) fn start(&mut self, words: usize) {
+        if self.values.len() < words + fetch::LINE {
+            self.values.resize(words + fetch::LINE, 0);
         }
         self.stretches.clear();
-        let panels = Panels { values: &mut self.values[..size], outer: &self.outer, k: &self.k, width };
-        if !source.tests.is_empty() {
-            let coordinates = source.factor.tests.iter().zip(&source.tests).map(|(test, &start)| {
-                let mut at = [vec![0; outer.1], vec![0; k.1]];
-                affine(outer_sizes, &test.outer, start, outer.0, &mut at[0]);
-                affine(k_sizes, &test.k, 0, k.0, &mut at[1]);
-                (at, test.extent)
-            });
-            let floats = (source.factor.dtype == DType::F32).then_some(source.bytes);
-            let left_out = source.factor.skip.then_some(&mut self.stretches);
-            let coordinates = coordinates.collect();
-            let padded = Padded { panels, floats, fill: source.factor.fill, coordinates, left_out };
-            return with_elements(source.factor.dtype, source.bytes, padded);
-        }
-        match (word, source.factor.dtype) {
-            (Word::Float, DType::F32) => panels.floats(source.bytes),
-            (Word::Float, dtype) => with_elements(dtype, source.bytes, panels),
-            (Word::Pair | Word::Quad(_), _) => panels.bytes(source.bytes, word),
-        }
     }
 
-    /// Where panel `i` starts, if there is one.
-    pub(super) fn panel(&self, i: usize, size: usize) -> *const u32 {
-        self.values.as_ptr().wrapping_add(i * size)
+    /// Packs rows by fold positions.
+    pub(super) fn fill(&mut self, source: &Source<'_>, rows: Range<usize>, depth: Range<usize>) {
+        let Shape { width, word, .. } = source.shape;
+        let size = rows.len().div_ceil(width) * width * depth.len().div_ceil(word.positions());
+        self.start(size);
+        self.fill_part(source, rows, depth, 0..size);
+    }
+
+    /// The same, into a part of what there is room for. A factor with tests has to be packed as a whole.
+    pub(super) fn fill_part(&mut self, source: &Source<'_>, rows: Range<usize>, depth: Range<usize>, at: Range<usize>) {
+        let line = self.line();
+        source.pack(rows, depth, &mut self.values[line..][at], &mut self.stretches);
+    }
+
+    /// Where the first line starts: words that lie across two of them take twice as long to load and to store.
+    fn line(&self) -> usize {
+        self.values.as_ptr().align_offset(fetch::LINE * size_of::<u32>()).min(fetch::LINE)
+    }
+
+    /// The first panel, of so many words.
+    pub(super) fn panel(&self, size: usize) -> &[u32] {
+        &self.values[self.line()..][..size]
+    }
+
+    /// Where such a word is going to be packed.
+    pub(super) fn slots(&self, word: usize) -> *const u32 {
+        self.values.as_ptr().wrapping_add(self.line() + word)
     }
 
     pub(super) fn panels(&self, size: usize) -> std::slice::ChunksExact<'_, u32> {
-        self.values.chunks_exact(size)
+        self.values[self.line()..].chunks_exact(size)
     }
 }
 
-/// What is packed: into `values`, from the elements at each sum of `outer` and `k`.
+/// One factor of one product, and where its elements are.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) factor: &'a Factor,
+    pub(super) at: &'a Offsets,
+    pub(super) shape: Shape,
+}
+
+impl Source<'_> {
+    /// Whether some of it can be out of bounds.
+    pub(super) fn is_tested(&self) -> bool {
+        !self.factor.tests.is_empty()
+    }
+
+    fn pack(&self, rows: Range<usize>, depth: Range<usize>, values: &mut [u32], stretches: &mut Stretches) {
+        let Self { bytes, factor, at, shape } = *self;
+        let panels = Panels { values, at, rows, depth, shape };
+        if self.is_tested() {
+            let floats = (factor.dtype == DType::F32).then_some(bytes);
+            let left_out = factor.skip.then_some(stretches);
+            return with_elements(factor.dtype, bytes, Padded { panels, floats, fill: factor.fill, left_out });
+        }
+        match (shape.word, factor.dtype) {
+            (Word::Float, DType::F32) => panels.floats(bytes),
+            (Word::Float, dtype) => with_elements(dtype, bytes, panels),
+            (Word::Pair | Word::Quad(_), _) => panels.bytes(bytes),
+        }
+    }
+}
+
+/// What is packed, and into what.
 pub(super) struct Panels<'a> {
     pub(super) values: &'a mut [u32],
-    pub(super) outer: &'a [i64],
-    pub(super) k: &'a [i64],
-    pub(super) width: usize,
+    pub(super) at: &'a Offsets,
+    pub(super) rows: Range<usize>,
+    pub(super) depth: Range<usize>,
+    pub(super) shape: Shape,
 }
 
-pub(super) fn is_run(offsets: &[i64]) -> bool {
-    offsets.windows(2).all(|w| w[1] - w[0] == 1)
-}
-
-/// The rows of panel `i`, and those of the next one if it is whole.
-fn rows_of(starts: &[usize], i: usize, width: usize) -> [&[usize]; 2] {
-    let panel = |i: usize| starts.get(i * width..(i + 1) * width).unwrap_or_default();
-    [panel(i), panel(i + 1)]
-}
+/// Fewest fold positions, one after the other, of which a transposition is faster than one copy after another.
+const FEWEST: usize = 8;
 
 impl Panels<'_> {
     /// Packs a tensor of `f32`: full panels whose rows or columns are contiguous the fast way.
     fn floats(self, bytes: &[u8]) {
-        let items = bytes.as_chunks::<4>().0;
-        let (size, deep) = (self.width * self.k.len(), is_run(self.k));
-        let whole = self.outer.len() / self.width * self.width;
-        let side_by_side = is_run(&self.outer[..whole]);
-        if whole > 0 && side_by_side {
-            let values = &mut self.values[..whole * self.k.len()];
-            match self.width {
-                6 => columns::<6>(items, self.outer[0], self.k, values),
-                12 => columns::<12>(items, self.outer[0], self.k, values),
-                16 => columns::<16>(items, self.outer[0], self.k, values),
-                _ => columns::<32>(items, self.outer[0], self.k, values),
+        let Self { values, at, rows, depth, shape } = self;
+        let (items, width) = (bytes.as_chunks::<4>().0, shape.width);
+        let size = width * depth.len();
+        let mut first = rows.start;
+        while first < rows.end {
+            let values = &mut values[(first - rows.start) / width * size..];
+            let side_by_side = (at.outer.run(first, rows.end) - first) / width;
+            if side_by_side > 0 {
+                let values = &mut values[..side_by_side * size];
+                let lines = Lines { items, first: at.outer[first], k: &at.k, depth: depth.clone() };
+                match width {
+                    6 => lines.copy::<6>(shape, values),
+                    12 => lines.copy::<12>(shape, values),
+                    16 => lines.copy::<16>(shape, values),
+                    _ => lines.copy::<32>(shape, values),
+                }
+                first += side_by_side * width;
+                continue;
             }
-        }
-        let starts: Vec<usize> = self.outer.iter().map(|&o| (o + self.k[0]) as usize).collect();
-        let done = if side_by_side { whole / self.width } else { 0 };
-        for (i, outer) in self.outer.chunks(self.width).enumerate().skip(done) {
-            let panel = &mut self.values[i * size..];
-            let mut from = 0;
-            if outer.len() == self.width && deep {
-                let rows = rows_of(&starts, i, self.width);
-                from = transpose::panel(bytes, rows, Word::Float, self.k.len(), &mut panel[..size]);
+            let panel = first..rows.end.min(first + width);
+            let mut k = depth.start;
+            while k < depth.end {
+                let slots = &mut values[(k - depth.start) * width..size];
+                let mut end = at.k.run(k, depth.end);
+                if panel.len() == width && end - k >= FEWEST {
+                    let rows = Starts::new(at, &panel, rows.end, k..end);
+                    end = k + transpose::panel(bytes, rows.both(), shape, end - k, slots);
+                } else {
+                    one_panel(items, u32::from_le_bytes, at, &panel, &(k..end), width, slots);
+                }
+                k = end;
             }
-            let rest = &mut panel[from * self.width..size];
-            one_panel(items, u32::from_le_bytes, outer, &self.k[from..], self.width, rest);
+            first += width;
         }
     }
 
     /// Packs a tensor of bytes, several fold positions to a word.
-    fn bytes(self, bytes: &[u8], word: Word) {
+    fn bytes(self, bytes: &[u8]) {
+        let Self { values, at, rows, depth, shape: shape @ Shape { width, word, .. } } = self;
         let per = word.positions();
-        let words = self.k.len().div_ceil(per);
-        let (size, deep) = (self.width * words, is_run(self.k));
-        let starts: Vec<usize> = self.outer.iter().map(|&o| (o + self.k[0]) as usize).collect();
-        for (i, outer) in self.outer.chunks(self.width).enumerate() {
-            let panel = &mut self.values[i * size..];
+        let words = depth.len().div_ceil(per);
+        let deep = at.k.run(depth.start, depth.end) == depth.end;
+        for (panel, values) in panels(&rows, width).zip(values.chunks_mut(width * words)) {
             let mut whole = 0;
-            if outer.len() == self.width && deep {
-                let rows = rows_of(&starts, i, self.width);
-                whole = transpose::panel(bytes, rows, word, self.k.len() / per, &mut panel[..size]);
+            if panel.len() == width && deep {
+                let rows = Starts::new(at, &panel, rows.end, depth.clone());
+                whole = transpose::panel(bytes, rows.both(), shape, depth.len() / per, values);
             }
-            let rest = &mut panel[whole * self.width..size];
+            let rest = &mut values[whole * width..];
             rest.fill(0);
-            let run = is_run(outer);
-            for (slots, k) in rest.chunks_exact_mut(self.width).zip(self.k[whole * per..].chunks(per)) {
+            let run = at.outer.run(panel.start, panel.end) == panel.end;
+            let outer = &at.outer[panel];
+            let k = &at.k[depth.start + whole * per..depth.end];
+            for (slots, k) in rest.chunks_exact_mut(width).zip(k.chunks(per)) {
                 for (part, &k) in k.iter().enumerate() {
                     if run {
                         let row = &bytes[(outer[0] + k) as usize..][..outer.len()];
@@ -198,31 +214,108 @@ impl Panels<'_> {
     }
 }
 
-/// Rows that are fetched before they are copied: each lies in a page of its own, where the hardware sees no stream.
-const ROWS_AHEAD: usize = 8;
+/// The rows of each panel.
+fn panels(rows: &Range<usize>, width: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+    let end = rows.end;
+    rows.clone().step_by(width).map(move |first| first..end.min(first + width))
+}
 
-/// Copies neighbouring values, `W` to a panel, a few panels at a time: so memory is read in runs of some lines. Not more panels, for
-/// their lines fall into few sets of the cache.
-fn columns<const W: usize>(items: &[[u8; 4]], first: i64, k: &[i64], values: &mut [u32]) {
-    let (size, side) = (W * k.len(), if W < 16 { 8 } else { 4 });
-    for (i, panels) in values.chunks_mut(side * size).enumerate() {
-        let first = first + (i * side * W) as i64;
-        let mut panels: Vec<&mut [[u32; W]]> = panels.chunks_exact_mut(size).map(|p| p.as_chunks_mut().0).collect();
-        for (at, &here) in k.iter().enumerate() {
-            if let Some(&next) = k.get(at + ROWS_AHEAD) {
-                fetch::words(items.as_ptr().wrapping_add((first + next) as usize).cast(), side * W);
+/// Where the rows of a panel start, and what is read after them.
+struct Starts {
+    count: usize,
+    now: [usize; MAX_WIDTH],
+    next: [usize; MAX_WIDTH],
+}
+
+/// Rows of the widest panel.
+const MAX_WIDTH: usize = 32;
+
+impl Starts {
+    /// At the first of some fold positions. After them come those of the next panel, or those that follow if there is none up to `rows`.
+    fn new(at: &Offsets, panel: &Range<usize>, rows: usize, depth: Range<usize>) -> Self {
+        let find = |rows: Range<usize>, k: usize| {
+            let (mut starts, k) = ([0; MAX_WIDTH], at.k.get(k).map_or(0, |k| *k));
+            starts.iter_mut().zip(&at.outer[rows]).for_each(|(s, row)| *s = row.wrapping_add(k) as usize);
+            starts
+        };
+        let (count, next) = (panel.len(), panel.end..panel.end + panel.len());
+        let next = if next.end <= rows { find(next, depth.start) } else { find(panel.clone(), depth.end) };
+        Self { count, now: find(panel.clone(), depth.start), next }
+    }
+
+    fn both(&self) -> [&[usize]; 2] {
+        [&self.now[..self.count], &self.next[..self.count]]
+    }
+}
+
+/// Fold positions that are fetched before they are copied: each lies in a page of its own, where the hardware sees no stream.
+const AHEAD: usize = 8;
+
+/// Rows or columns beside each other, from `first` on.
+struct Lines<'a> {
+    items: &'a [[u8; 4]],
+    first: i64,
+    k: &'a [i64],
+    depth: Range<usize>,
+}
+
+impl Lines<'_> {
+    /// Copies values, `W` to a panel.
+    #[allow(unsafe_code, reason = "instructions that were found to be there")]
+    fn copy<const W: usize>(self, shape: Shape, values: &mut [u32]) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Micro::new` gives micro-kernels only where AVX2 is, and wide ones only where AVX-512 is.
+        unsafe {
+            if shape.wide { self.with_avx512::<W>(values) } else { self.with_avx2::<W>(values) }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        self.copy_each::<W>(values);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    fn with_avx512<const W: usize>(self, values: &mut [u32]) {
+        self.copy_each::<W>(values);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn with_avx2<const W: usize>(self, values: &mut [u32]) {
+        self.copy_each::<W>(values);
+    }
+
+    #[inline(always)]
+    fn copy_each<const W: usize>(self, values: &mut [u32]) {
+        let Self { items, first, k, depth } = self;
+        let (slots, k) = (values.as_chunks_mut::<W>().0, &k[depth]);
+        if slots.len() == k.len() {
+            for (to, &k) in slots.iter_mut().zip(k) {
+                put(to, items, first.wrapping_add(k));
             }
-            let rows = items[(first + here) as usize..].as_chunks::<W>().0;
-            for (panel, row) in panels.iter_mut().zip(rows) {
-                put(&mut panel[at], row);
+            return;
+        }
+        // A few panels at a time: so memory is read in runs of some lines. Not more of them, for their lines fall into few sets of the cache.
+        let side = if W < 16 { 8 } else { 4 };
+        for (i, slots) in slots.chunks_mut(side * k.len()).enumerate() {
+            let first = first + (i * side * W) as i64;
+            for (at, &here) in k.iter().enumerate() {
+                if let Some(next) = k.get(at + AHEAD) {
+                    let next = items.as_ptr().wrapping_add(first.wrapping_add(*next) as usize);
+                    fetch::words(next.cast(), slots.len() / k.len() * W);
+                }
+                for (panel, to) in slots.iter_mut().skip(at).step_by(k.len()).enumerate() {
+                    put(to, items, first.wrapping_add(here).wrapping_add((panel * W) as i64));
+                }
             }
         }
     }
 }
 
-/// Copies values: as a whole, where a compiler would move word after word.
+/// Copies neighbouring values as a whole, where a compiler would move word after word.
 #[allow(unsafe_code, reason = "words as the bytes that they are")]
-fn put<const W: usize>(to: &mut [u32; W], from: &[[u8; 4]; W]) {
+#[inline(always)]
+fn put<const W: usize>(to: &mut [u32; W], items: &[[u8; 4]], at: i64) {
+    let from = &items[at as usize..].as_chunks::<W>().0[0];
     if cfg!(target_endian = "little") {
         // SAFETY: words have as many bytes, any of which make one.
         let bytes: &mut [[u8; 4]; W] = unsafe { &mut *std::ptr::from_mut(to).cast() };
@@ -234,9 +327,10 @@ fn put<const W: usize>(to: &mut [u32; W], from: &[[u8; 4]; W]) {
 
 impl Read for Panels<'_> {
     fn run<const N: usize>(self, items: &[[u8; N]], widen: impl Fn([u8; N]) -> u32) {
-        let panels = self.values.chunks_exact_mut(self.width * self.k.len());
-        for (panel, outer) in panels.zip(self.outer.chunks(self.width)) {
-            one_panel(items, &widen, outer, self.k, self.width, panel);
+        let Self { values, at, rows, depth, shape } = self;
+        let values = values.chunks_exact_mut(shape.width * depth.len());
+        for (panel, values) in panels(&rows, shape.width).zip(values) {
+            one_panel(items, &widen, at, &panel, &depth, shape.width, values);
         }
     }
 }
@@ -245,16 +339,23 @@ impl Read for Panels<'_> {
 fn one_panel<const N: usize>(
     items: &[[u8; N]],
     get: impl Fn([u8; N]) -> u32,
-    outer: &[i64],
-    k: &[i64],
+    at: &Offsets,
+    rows: &Range<usize>,
+    depth: &Range<usize>,
     width: usize,
     panel: &mut [u32],
 ) {
-    if outer.len() < width {
-        panel.fill(0);
-    }
-    for (slots, &k) in panel.chunks_exact_mut(width).zip(k) {
-        slots.iter_mut().zip(outer).for_each(|(s, &o)| *s = get(items[(o + k) as usize]));
+    let run = at.outer.run(rows.start, rows.end) == rows.end;
+    let outer = &at.outer[rows.clone()];
+    for (slots, &k) in panel.chunks_exact_mut(width).zip(&at.k[depth.clone()]) {
+        let (slots, missing) = slots.split_at_mut(outer.len());
+        missing.fill(0);
+        if run {
+            let row = &items[(outer[0] + k) as usize..][..outer.len()];
+            slots.iter_mut().zip(row).for_each(|(s, &x)| *s = get(x));
+        } else {
+            slots.iter_mut().zip(outer).for_each(|(s, &o)| *s = get(items[(o + k) as usize]));
+        }
     }
 }
 
@@ -303,10 +404,12 @@ mod tests {
                         fill: 0,
                         skip: false,
                     };
+                    let mut at = Offsets::default();
+                    at.find(&factor, [&[], &[n as u64], &[depth as u64]], 0, 0..n, depth);
                     let mut packed = Packed::default();
-                    let sizes: [&[u64]; 2] = [&[n as u64], &[depth as u64]];
-                    packed.fill(&Source::new(bytes, &factor, 0, vec![]), sizes, [(0, n), (0, depth)], width, word);
-                    packed.values
+                    let shape = Shape { width, word, wide: false };
+                    packed.fill(&Source { bytes, factor: &factor, at: &at, shape }, 0..n, 0..depth);
+                    packed.panel(n.div_ceil(width) * width * depth.div_ceil(word.positions())).to_vec()
                 };
                 let (left, right) = (pack(&a, rows, word), pack(&b, columns, right));
                 let words = depth.div_ceil(word.positions());

@@ -1,11 +1,18 @@
-//! Packing of rows that are contiguous along the fold: a transposition, four rows by eight words in registers. More rows at once take
-//! fewer instructions, and longer: as many streams as there are rows, often in few sets of the cache, are more than it can hold.
+//! Packing of rows that are contiguous along the fold: a transposition in registers, of four rows by eight words, or with AVX-512 up to
+//! sixteen by sixteen. More rows by eight words are more streams than the cache can hold, often in few of its sets; sixteen words of a row
+//! are a line, which is not needed again.
 #![allow(unsafe_code, reason = "vector loads and stores through pointers, bounds checked before")]
 
 #[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::*;
+use std::{arch::x86_64::*, ops::Range};
 
-use super::{fetch, pack::Word};
+use super::{
+    fetch,
+    pack::{Shape, Word},
+};
+
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 /// Rows that are transposed together.
 #[cfg(target_arch = "x86_64")]
@@ -14,12 +21,32 @@ const ROWS: usize = 4;
 /// Packs up to `words` words from each of `starts` (elements; a full panel of 6, or a multiple of 4, rows), one of every row beside each
 /// other, while those of `next`, as many or none, are fetched. Gives how many, a multiple of 8.
 #[cfg(target_arch = "x86_64")]
-pub(super) fn panel(bytes: &[u8], [starts, next]: [&[usize]; 2], word: Word, words: usize, out: &mut [u32]) -> usize {
-    let (width, whole) = (starts.len(), words / 8 * 8);
+pub(super) fn panel(bytes: &[u8], [starts, next]: [&[usize]; 2], shape: Shape, words: usize, out: &mut [u32]) -> usize {
+    let (width, word, whole) = (starts.len(), shape.word, words / 8 * 8);
     assert!(width == 6 || width.is_multiple_of(ROWS));
     let size = if word == Word::Float { 4 } else { 1 };
     let reach = whole * word.positions();
     assert!(out.len() >= width * whole && starts.iter().all(|s| (s + reach) * size <= bytes.len()));
+    let lines = if shape.wide { whole / 16 * 16 } else { 0 };
+    if lines > 0 {
+        for (group, rows) in starts.chunks(16).enumerate() {
+            let out = out[group * 16..].as_mut_ptr();
+            let next = next.get(group * 16..).unwrap_or_default();
+            let rows = [rows, &next[..next.len().min(rows.len())]];
+            // SAFETY: a shape is wide only where AVX-512 is, and the bounds were checked above: a group has a multiple of 4 rows, and
+            // writes one word of each at multiples of `width`.
+            unsafe {
+                match word {
+                    Word::Float => wide::rows::<FLOAT>(bytes, rows, 0, lines, width, out),
+                    Word::Pair => wide::rows::<PAIR>(bytes, rows, 0, lines, width, out),
+                    Word::Quad(flip) => wide::rows::<QUAD>(bytes, rows, flip, lines, width, out),
+                }
+            }
+        }
+    }
+    if lines == whole {
+        return whole;
+    }
     for (group, rows) in starts.chunks(ROWS).enumerate() {
         let out = out[group * ROWS..].as_mut_ptr();
         let next = next.get(group * ROWS..).unwrap_or_default();
@@ -28,9 +55,9 @@ pub(super) fn panel(bytes: &[u8], [starts, next]: [&[usize]; 2], word: Word, wor
         // writes one word of each at multiples of `width`.
         unsafe {
             match word {
-                Word::Float => some_rows::<FLOAT>(bytes, rows, 0, whole, width, out),
-                Word::Pair => some_rows::<PAIR>(bytes, rows, 0, whole, width, out),
-                Word::Quad(flip) => some_rows::<QUAD>(bytes, rows, flip, whole, width, out),
+                Word::Float => some_rows::<FLOAT>(bytes, rows, 0, lines..whole, width, out),
+                Word::Pair => some_rows::<PAIR>(bytes, rows, 0, lines..whole, width, out),
+                Word::Quad(flip) => some_rows::<QUAD>(bytes, rows, flip, lines..whole, width, out),
             }
         }
     }
@@ -45,7 +72,8 @@ pub(crate) fn floats_across(bytes: &[u8], starts: &[usize], ahead: isize, words:
         return 0;
     }
     let next: Vec<usize> = starts.iter().map(|s| s.wrapping_add_signed(ahead)).collect();
-    panel(bytes, [starts, &next], Word::Float, words, out)
+    let shape = Shape { width: starts.len(), word: Word::Float, wide: false };
+    panel(bytes, [starts, &next], shape, words, out)
 }
 
 /// The kinds of [`Word`]: fold positions in it.
@@ -57,15 +85,15 @@ const PAIR: usize = Word::Pair.positions();
 const QUAD: usize = Word::Quad(0).positions();
 
 /// # Safety
-/// There are 2 or 4 starts, each with the elements of `words` (a multiple of 8) words after it; `out` takes as many words at multiples of
-/// `width` up to `words`.
+/// There are 2 or 4 starts, each with the elements of `words` (multiples of 8) after it; `out` takes as many words at these multiples of
+/// `width`.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 unsafe fn some_rows<const WORD: usize>(
     bytes: &[u8],
     [starts, next]: [&[usize]; 2],
     flip: u8,
-    words: usize,
+    words: Range<usize>,
     width: usize,
     out: *mut u32,
 ) {
@@ -74,7 +102,7 @@ unsafe fn some_rows<const WORD: usize>(
     let address = |start: usize| bytes.as_ptr().wrapping_add(start.wrapping_mul(size));
     // Rows that are not there repeat the first one.
     let from: [*const u8; ROWS] = std::array::from_fn(|i| address(*starts.get(i).unwrap_or(&starts[0])));
-    for k in (0..words).step_by(8) {
+    for k in words.step_by(8) {
         let at = k.wrapping_mul(WORD).wrapping_mul(size);
         if at.is_multiple_of(64) {
             next.iter().for_each(|&start| fetch::line(address(start).wrapping_add(at)));
@@ -120,7 +148,7 @@ fn transposed([a, b, c, d]: [__m256; ROWS]) -> [__m256; ROWS] {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn panel(_: &[u8], _: [&[usize]; 2], _: Word, _: usize, _: &mut [u32]) -> usize {
+pub(super) fn panel(_: &[u8], _: [&[usize]; 2], _: Shape, _: usize, _: &mut [u32]) -> usize {
     unreachable!("`Micro::new` gives no micro-kernel for this target");
 }
 

@@ -3,15 +3,15 @@
 
 use std::arch::x86_64::*;
 
-use super::{Excess, Tile, fetch};
+use super::{AT_ONCE, Beside, Excess, Tile};
 
 /// # Safety
 /// `a` holds `6 · words` pairs, `b` `16 · words`; `c` has 6 rows of 16 values, `tile.stride` apart.
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn pairs_6x16(words: usize, mut a: *const i32, mut b: *const i32, c: *mut i32, tile: &Tile<'_>) {
     let mut acc = [[_mm256_set1_epi32(tile.init as i32); 2]; 6];
-    fetch::<6>(c.cast(), 16, tile);
-    for _ in 0..words {
+    let beside = Beside::new(c, 6, 16, tile);
+    let word = || {
         // SAFETY: within the panels, by the caller's promise.
         unsafe {
             let b0 = _mm256_loadu_si256(b.cast());
@@ -24,7 +24,8 @@ pub(super) unsafe fn pairs_6x16(words: usize, mut a: *const i32, mut b: *const i
             a = a.add(6);
             b = b.add(16);
         }
-    }
+    };
+    beside.during(words, AT_ONCE, word);
     for (i, row) in acc.iter().enumerate() {
         for (j, &value) in row.iter().enumerate() {
             // SAFETY: within the tile, by the caller's promise.
@@ -42,8 +43,8 @@ pub(super) unsafe fn pairs_6x16(words: usize, mut a: *const i32, mut b: *const i
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) unsafe fn pairs_12x32(words: usize, mut a: *const i32, mut b: *const i32, c: *mut i32, tile: &Tile<'_>) {
     let mut acc = [[_mm512_set1_epi32(tile.init as i32); 2]; 12];
-    fetch::<12>(c.cast(), 32, tile);
-    for _ in 0..words {
+    let beside = Beside::new(c, 12, 32, tile);
+    let word = || {
         // SAFETY: within the panels, by the caller's promise.
         unsafe {
             let b0 = _mm512_loadu_si512(b.cast());
@@ -56,7 +57,8 @@ pub(super) unsafe fn pairs_12x32(words: usize, mut a: *const i32, mut b: *const 
             a = a.add(12);
             b = b.add(32);
         }
-    }
+    };
+    beside.during(words, AT_ONCE, word);
     // SAFETY: by the caller's promise.
     unsafe { leave(&acc, c, tile) };
 }
@@ -93,8 +95,8 @@ pub(super) unsafe fn quads_12x32(words: usize, mut a: *const i32, mut b: *const 
         _mm512_sub_epi32(init, excess)
     });
     let mut acc = [start; 12];
-    fetch::<12>(c.cast(), 32, tile);
-    for _ in 0..words {
+    let beside = Beside::new(c, 12, 32, tile);
+    let word = || {
         // SAFETY: within the panels, by the caller's promise.
         unsafe {
             let b0 = _mm512_loadu_si512(b.cast());
@@ -107,7 +109,8 @@ pub(super) unsafe fn quads_12x32(words: usize, mut a: *const i32, mut b: *const 
             a = a.add(12);
             b = b.add(32);
         }
-    }
+    };
+    beside.during(words, AT_ONCE, word);
     // SAFETY: by the caller's promise.
     unsafe { leave(&acc, c, tile) };
 }
