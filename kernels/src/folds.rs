@@ -33,10 +33,15 @@ struct Call<'a> {
     step: &'a dyn Fn(usize) -> i64,
     /// Values of a leaf block, all of a stream's reach within a step.
     values: u64,
+    /// Elements from the result of a leaf block to the next one's, and from that of an output to the next one's.
+    apart: [u64; 2],
 }
 
 /// Results that a call makes at a time: few enough to stay in the first-level cache.
 const RESULTS: usize = 2048;
+/// Leaf blocks of a row at most whose results are written beside those of other rows. With more, their lines are out of the cache again
+/// when the next row comes.
+const SIDE_BY_SIDE: u64 = 16;
 /// Words of the copy of an operand: 32 KiB.
 const PACKED_WORDS: usize = 8192;
 /// Outputs side by side at least, if there are so many.
@@ -118,7 +123,7 @@ impl Worker<'_> {
     fn fold_rows(&mut self, fold: &FoldCode, run: Run<'_>, out: &mut [u32]) {
         let total = fold.leaf_blocks();
         if total == 1 {
-            return self.row_blocks(run, [0, out.len() as u64], [0, 1], fold.length, out);
+            return self.row_blocks(run, [0, out.len() as u64], [0, 1], [0, 1], fold.length, out);
         }
         let at_once = (RESULTS / total.min(BLOCK) as usize).max(LANES);
         for (i, out) in out.chunks_mut(at_once).enumerate() {
@@ -135,11 +140,18 @@ impl Worker<'_> {
             let whole = (fold.length / BLOCK).saturating_sub(block).min(blocks);
             let leaves = &mut leaves[..width * blocks as usize];
             let (full, last) = leaves.split_at_mut(width * whole as usize);
-            if whole > 0 {
-                self.row_blocks(run, rows, [block, whole], BLOCK, full);
+            if whole > SIDE_BY_SIDE {
+                let mut results = vec![0; out.len() * whole as usize];
+                self.row_blocks(run, rows, [block, whole], [1, whole], BLOCK, &mut results);
+                for (b, column) in full.chunks_exact_mut(width).enumerate() {
+                    let results = results[b..].iter().step_by(whole as usize);
+                    column.iter_mut().zip(results).for_each(|(to, &result)| *to = result);
+                }
+            } else if whole > 0 {
+                self.row_blocks(run, rows, [block, whole], [width as u64, 1], BLOCK, full);
             }
             if whole < blocks {
-                self.row_blocks(run, rows, [block + whole, 1], fold.length % BLOCK, last);
+                self.row_blocks(run, rows, [block + whole, 1], [0, 1], fold.length % BLOCK, last);
             }
             // A block of the next level at once: that level's results are what `levels` counts.
             let (first, others) = leaves.split_at_mut(width);
@@ -150,20 +162,20 @@ impl Worker<'_> {
         out.copy_from_slice(&result[..out.len()]);
     }
 
-    /// `blocks` leaf blocks of `values` values, from `block` on, of each of the rows from `row` on: first results of all rows, then all
-    /// second ones, each of them whole registers long.
+    /// `blocks` leaf blocks of `values` values, from `block` on, of each of the rows from `row` on; `apart` as in [`Call`].
     fn row_blocks(
         &mut self,
         run: Run<'_>,
         [row, rows]: [u64; 2],
         [block, blocks]: [u64; 2],
+        apart: [u64; 2],
         values: u64,
         out: &mut [u32],
     ) {
         let stride = |s: usize| run.kernel.streams[s].stride;
         let skip = |s: usize| run.starts[s].1 * row as i64 + stride(s) * (block * BLOCK) as i64;
         let step = |s: usize| stride(s) * BLOCK as i64;
-        let call = Call { outputs: rows as usize, steps: blocks, skip: &skip, step: &step, values };
+        let call = Call { outputs: rows as usize, steps: blocks, skip: &skip, step: &step, values, apart };
         self.call(run, &call, out);
     }
 
@@ -236,17 +248,16 @@ impl Worker<'_> {
         // A copy begins with its leaf block.
         let skip = |s: usize| stride(s) * if copied(s) { k % BLOCK } else { k } as i64;
         let step = |s: usize| stride(s) * by as i64;
-        let call = Call { outputs: run.outputs, steps, skip: &skip, step: &step, values: 1 };
+        let call = Call { outputs: run.outputs, steps, skip: &skip, step: &step, values: 1, apart: [0, 1] };
         self.call(run, &call, out);
     }
 
     /// Runs the leaf routine.
     fn call(&mut self, run: Run<'_>, call: &Call<'_>, out: &mut [u32]) {
         let kernel = run.kernel;
-        let width = call.outputs.next_multiple_of(LANES);
-        let before = if kernel.way == Way::Rows { width * (call.steps as usize - 1) } else { 0 };
-        let results = before + call.outputs;
-        assert!(out.len() >= results && results > 0, "room for every result");
+        assert!(call.outputs > 0 && call.steps > 0, "something to do");
+        let last = call.apart[0] * (call.steps - 1) + call.apart[1] * (call.outputs as u64 - 1);
+        assert!(out.len() as u64 > last, "room for every result");
         let rest = if kernel.way == Way::Rows { call.values % LANES as u64 } else { 0 };
         let mut scratch = std::mem::take(&mut self.scratch);
         let (area, arguments) = scratch.prepare(kernel.slots);
@@ -284,10 +295,10 @@ impl Worker<'_> {
         arguments.push(out.as_mut_ptr() as u64);
         let stride = |s: usize| (call.step)(s) * size(s) as i64;
         if kernel.way == Way::Rows {
-            arguments.extend([4 * width as u64, call.values, call.steps]);
+            arguments.extend([4 * call.apart[0], call.values, call.steps]);
             let jump = |s: usize| run.starts[s].1 * size(s) as i64 - stride(s) * call.steps as i64;
             arguments.extend(all.map(|s| jump(s) as u64));
-            arguments.push((4 - 4 * (width as i64) * call.steps as i64) as u64);
+            arguments.push((4 * call.apart[1]).wrapping_sub(4 * call.apart[0] * call.steps));
         } else {
             arguments.extend(all.map(|s| stride(s) as u64));
             arguments.push(call.steps);
