@@ -60,7 +60,7 @@ pub(super) unsafe fn pairs_12x32(words: usize, mut a: *const i32, mut b: *const 
     };
     beside.during(words, AT_ONCE, word);
     // SAFETY: by the caller's promise.
-    unsafe { leave(&acc, c, tile) };
+    unsafe { leave(acc, c, tile) };
 }
 
 /// 128 times the sum of each column of a panel of quads.
@@ -112,13 +112,15 @@ pub(super) unsafe fn quads_12x32(words: usize, mut a: *const i32, mut b: *const 
     };
     beside.during(words, AT_ONCE, word);
     // SAFETY: by the caller's promise.
-    unsafe { leave(&acc, c, tile) };
+    unsafe { leave(acc, c, tile) };
 }
 
+/// Takes the accumulators themselves: of which somebody keeps the address, they would be written to memory at every word.
+///
 /// # Safety
 /// `c` has 12 rows of 32 values, `tile.stride` apart.
 #[target_feature(enable = "avx512f")]
-unsafe fn leave(acc: &[[__m512i; 2]; 12], c: *mut i32, tile: &Tile<'_>) {
+unsafe fn leave(acc: [[__m512i; 2]; 12], c: *mut i32, tile: &Tile<'_>) {
     for (i, row) in acc.iter().enumerate() {
         for (j, &value) in row.iter().enumerate() {
             // SAFETY: within the tile, by the caller's promise.
