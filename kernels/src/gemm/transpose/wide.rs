@@ -91,10 +91,14 @@ unsafe fn tile<const WORD: usize, const FOURS: usize>(
             // SAFETY: by the caller's promise.
             unsafe {
                 let to = out.add((4 * l + i).wrapping_mul(width));
-                if FOURS == 4 {
-                    _mm512_storeu_ps(to.cast(), word);
-                } else {
-                    _mm512_mask_storeu_ps(to.cast(), 0xffff >> (16 - 4 * FOURS), word);
+                match FOURS {
+                    4 => _mm512_storeu_ps(to.cast(), word),
+                    3 => {
+                        // Faster than with a mask.
+                        _mm256_storeu_ps(to.cast(), _mm512_castps512_ps256(word));
+                        _mm_storeu_ps(to.add(8).cast(), _mm512_extractf32x4_ps::<2>(word));
+                    }
+                    _ => _mm512_mask_storeu_ps(to.cast(), 0xffff >> (16 - 4 * FOURS), word),
                 }
             }
         }
