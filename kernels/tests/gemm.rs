@@ -193,7 +193,27 @@ fn a_matrix_times_a_vector() {
     }
 }
 
-/// Threads share the columns, in groups of 64 or 128.
+/// Several blocks of rows for each thread, and panels of columns that are packed while the one before is used by many tiles.
+#[test]
+fn tall_products() {
+    let mut compared = 0;
+    for seed in 3000..3040 {
+        let mut rng = Rng::new(seed);
+        let c = Case {
+            batch: 1,
+            m: rng.pick(&[511, 513, 700, 1030]),
+            n: rng.pick(&[33, 64, 70, 97]),
+            k: rng.pick(&[2, 17, 40, 257]),
+        };
+        if let Some(p) = program(&mut rng, &c) {
+            compare(seed, &p);
+            compared += 1;
+        }
+    }
+    assert!(compared > 10, "only {compared} programs could be judged");
+}
+
+/// Threads share the columns.
 #[test]
 fn products_of_few_rows() {
     let mut compared = 0;

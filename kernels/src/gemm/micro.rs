@@ -3,7 +3,7 @@
 use crate::Isa;
 
 use super::{
-    fetch::Ahead,
+    aside::Aside,
     pack::{Shape, Word},
     pattern::Kind,
     stretches::{Stretch, of_tile, whole},
@@ -40,8 +40,6 @@ pub(super) struct Tile<'a> {
     pub(super) canonical: bool,
     /// Elements from one row of the output to the next.
     pub(super) stride: usize,
-    /// What a piece is packed from when this tile is done, and what into.
-    pub(super) ahead: Ahead<'a>,
     /// What [`Micro::excess`] says of the panel of `B`.
     pub(super) excess: &'a Excess,
 }
@@ -112,12 +110,13 @@ impl Micro {
         c: &mut [u8],
         size: (usize, usize),
         tile: &Tile<'_>,
+        aside: &mut Aside<'_>,
     ) {
         let c = c.as_chunks_mut::<4>().0;
         if stretches == [&[], &[]] && self.takes(size) {
-            return self.tile(a, b, c, size, tile);
+            return self.tile([a, b], c, size, tile, aside);
         }
-        self.part([a, b], stretches, c, size, tile);
+        self.part([a, b], stretches, c, size, tile, aside);
     }
 
     /// Whether there is a micro-kernel for this corner of a tile.
@@ -129,8 +128,8 @@ impl Micro {
         }
     }
 
-    fn full(self, a: &[u32], b: &[u32], c: &mut [[u8; 4]], tile: &Tile<'_>) {
-        self.tile(a, b, c, (self.mr, self.nr), tile);
+    fn full(self, panels: [&[u32]; 2], c: &mut [[u8; 4]], tile: &Tile<'_>, aside: &mut Aside<'_>) {
+        self.tile(panels, c, (self.mr, self.nr), tile, aside);
     }
 
     /// A corner without a micro-kernel, or a tile of which something is left out, by way of a buffer.
@@ -142,9 +141,10 @@ impl Micro {
         c: &mut [[u8; 4]],
         size: (usize, usize),
         tile: &Tile<'_>,
+        aside: &mut Aside<'_>,
     ) {
         let mut buffer = [tile.init.to_le_bytes(); MAX_TILE];
-        self.stretches(panels, stretches, &mut buffer, tile);
+        self.stretches(panels, stretches, &mut buffer, tile, aside);
         let float = self.left() == Word::Float;
         let sum = |x: u32, y: u32| {
             if float { (f32::from_bits(x) + f32::from_bits(y)).to_bits() } else { x.wrapping_add(y) }
@@ -166,10 +166,11 @@ impl Micro {
         stretches: [&[Stretch]; 2],
         acc: &mut [[u8; 4]; MAX_TILE],
         tile: &Tile<'_>,
+        aside: &mut Aside<'_>,
     ) {
         let tile = Tile { add: false, canonical: false, stride: self.nr, ..*tile };
         if stretches == [&[], &[]] {
-            return self.full(a, b, acc, &tile);
+            return self.full([a, b], acc, &tile, aside);
         }
         let tile = Tile { resume: true, ..tile };
         for (at, [rows, columns]) in of_tile(stretches, a.len() / self.mr) {
@@ -179,7 +180,7 @@ impl Micro {
                 continue;
             }
             let before = some.then_some(*acc);
-            self.full(panels[0], panels[1], acc, &tile);
+            self.full(panels, acc, &tile, aside);
             let Some(before) = before else { continue };
             for (i, (row, before)) in acc.chunks_mut(self.nr).zip(before.chunks(self.nr)).enumerate().take(self.mr) {
                 if rows >> i & 1 == 0 {
@@ -194,7 +195,14 @@ impl Micro {
 
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code, reason = "vector loads and stores through pointers, bounds checked before")]
-    fn tile(self, a: &[u32], b: &[u32], c: &mut [[u8; 4]], size: (usize, usize), tile: &Tile<'_>) {
+    fn tile(
+        self,
+        [a, b]: [&[u32]; 2],
+        c: &mut [[u8; 4]],
+        size: (usize, usize),
+        tile: &Tile<'_>,
+        aside: &mut Aside<'_>,
+    ) {
         let (words, (rows, columns)) = (a.len() / self.mr, size);
         assert!(a.len() == words * self.mr && b.len() == words * self.nr);
         assert!((1..=self.mr).contains(&rows) && (1..=self.nr).contains(&columns) && self.takes(size));
@@ -204,17 +212,19 @@ impl Micro {
         // `Micro` is only made where its instructions are. Loads and stores need no alignment.
         unsafe {
             match self.code {
-                Code::Float6x16 => floats::TILES_6X16[rows - 1](words, a.cast(), b.cast(), c.cast(), tile),
-                Code::Float12x32 => floats::TILES_12X32[rows - 1](words, a.cast(), b.cast(), c.cast(), columns, tile),
-                Code::Pairs6x16 => bytes::pairs_6x16(words, a.cast(), b.cast(), c.cast(), tile),
-                Code::Pairs12x32 => bytes::pairs_12x32(words, a.cast(), b.cast(), c.cast(), tile),
-                Code::Quads12x32 => bytes::quads_12x32(words, a.cast(), b.cast(), c.cast(), tile),
+                Code::Float6x16 => floats::TILES_6X16[rows - 1](words, a.cast(), b.cast(), c.cast(), tile, aside),
+                Code::Float12x32 => {
+                    floats::TILES_12X32[rows - 1](words, a.cast(), b.cast(), c.cast(), columns, tile, aside);
+                }
+                Code::Pairs6x16 => bytes::pairs_6x16(words, a.cast(), b.cast(), c.cast(), tile, aside),
+                Code::Pairs12x32 => bytes::pairs_12x32(words, a.cast(), b.cast(), c.cast(), tile, aside),
+                Code::Quads12x32 => bytes::quads_12x32(words, a.cast(), b.cast(), c.cast(), tile, aside),
             }
         }
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn tile(self, _: &[u32], _: &[u32], _: &mut [[u8; 4]], _: (usize, usize), _: &Tile) {
+    fn tile(self, _: [&[u32]; 2], _: &mut [[u8; 4]], _: (usize, usize), _: &Tile, _: &mut Aside<'_>) {
         unreachable!("`Micro::new` gives no micro-kernel for this target");
     }
 }
@@ -229,44 +239,44 @@ fn has_vnni() -> bool {
     false
 }
 
-/// Words of the panels between two things that are fetched beside a tile.
+/// Words of the panels between two bits of what is done beside a tile.
 #[cfg(target_arch = "x86_64")]
 const AT_ONCE: usize = 8;
 
-/// What is fetched while a tile is computed, a few lines at a time: all at once they would keep those of its panels waiting.
+/// What is done while a tile is computed.
 #[cfg(target_arch = "x86_64")]
-struct Beside<'a> {
+struct Beside<'a, 'b> {
     /// The next of the tile's own rows in the output: there when the accumulators are done.
     c: *const u32,
     rows: usize,
     columns: usize,
     stride: usize,
-    ahead: Ahead<'a>,
+    aside: &'a mut Aside<'b>,
 }
 
 #[cfg(target_arch = "x86_64")]
-impl<'a> Beside<'a> {
+impl<'a, 'b> Beside<'a, 'b> {
     #[inline(always)]
-    fn new<T>(c: *const T, rows: usize, columns: usize, tile: &Tile<'a>) -> Self {
-        Self { c: c.cast(), rows, columns, stride: tile.stride, ahead: tile.ahead }
+    fn new<T>(c: *const T, rows: usize, columns: usize, tile: &Tile<'_>, aside: &'a mut Aside<'b>) -> Self {
+        Self { c: c.cast(), rows, columns, stride: tile.stride, aside }
     }
 
-    /// Does something so many times, and fetches after each so many.
+    /// Does something so many times, and a bit of the rest after each so many; panels of `B` have `W` columns.
     #[inline(always)]
-    fn during(mut self, times: usize, each: usize, mut work: impl FnMut()) {
+    fn during<const W: usize>(mut self, times: usize, each: usize, mut work: impl FnMut()) {
         let mut left = times;
         while left > 0 {
             // As many as there are: of a number that it knows, a compiler would load everything first, and keep it in memory.
             let now = left.min(each);
             (0..now).for_each(|_| work());
-            self.fetch();
+            self.step::<W>();
             left -= now;
         }
     }
 
     #[inline(always)]
-    fn fetch(&mut self) {
-        self.ahead.fetch();
+    fn step<const W: usize>(&mut self) {
+        self.aside.step::<W>();
         if self.rows > 0 {
             super::fetch::words(self.c, self.columns);
             self.c = self.c.wrapping_add(self.stride);

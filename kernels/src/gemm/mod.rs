@@ -16,6 +16,7 @@
 //! Threads share one product, unless there are many, by taking cells of it: some rows and some columns, over the whole depth. Each packs
 //! what it needs, so that none waits for another before the end, and what it packs stays in its own caches (decision 25).
 
+mod aside;
 mod cut;
 mod fetch;
 mod micro;
@@ -47,8 +48,8 @@ use crate::{
     parallel::{Split, threads_for, together},
     worker::Worker,
 };
+use aside::{Ahead, Aside, Rows};
 use cut::Cut;
-use fetch::Ahead;
 use micro::Tile;
 use offsets::Offsets;
 use pack::{Packed, Source};
@@ -249,7 +250,6 @@ impl<'a> Products<'a> {
                 add: depth.start > 0,
                 canonical: depth.end == g.k as usize,
                 stride,
-                ahead: Ahead::NOTHING,
                 excess: &[0; 32],
             };
             let size = [height, columns.len(), self.micro.words(depth.len())];
@@ -274,11 +274,16 @@ impl<'a> Products<'a> {
         let columns_of = b.panel(nr * words);
         let excess = self.micro.excess(columns_of);
         for (i, rows_of) in a.panels(mr * words).enumerate().take(rows.div_ceil(mr)) {
-            let ahead = pieces.as_ref().map_or(Ahead::NOTHING, |pieces| pieces.ahead(next));
-            let tile = Tile { ahead, excess: &excess, ..tile };
+            let tile = Tile { excess: &excess, ..tile };
             let stretches = [a.stretches.panel(i), b.stretches.panel(0)];
             let size = (mr.min(rows - i * mr), columns);
-            self.micro.run([rows_of, columns_of], stretches, &mut c[i * mr * tile.stride * 4..], size, &tile);
+            let c = &mut c[i * mr * tile.stride * 4..];
+            let mut aside = match &mut pieces {
+                Some(pieces) => pieces.aside(next),
+                None => Aside::Fetch(Ahead::NOTHING),
+            };
+            self.micro.run([rows_of, columns_of], stretches, c, size, &tile, &mut aside);
+            aside.finish(nr);
             if let Some(pieces) = &mut pieces {
                 pieces.pack(next);
             }
@@ -296,6 +301,8 @@ struct Pieces<'a> {
     each: usize,
     /// Words that are packed.
     done: usize,
+    /// Whether tiles copy rows of neighbouring columns.
+    copied: bool,
     micro: Micro,
 }
 
@@ -310,13 +317,38 @@ impl<'a> Pieces<'a> {
     ) -> Self {
         let words = micro.words(depth.len());
         panel.start(micro.nr * words);
+        let beside = source.at.outer.run(columns.start, columns.end) == columns.end && columns.len() == micro.nr;
+        let copied = beside && source.is_plain() && pieces > 1;
         let each = if source.is_tested() { words } else { words.div_ceil(pieces).next_multiple_of(PIECE) };
-        Self { source, columns, depth, each: each * micro.left().positions(), done: 0, micro }
+        Self { source, columns, depth, each: each * micro.left().positions(), done: 0, copied, micro }
     }
 
     /// The fold positions of the next one.
     fn positions(&self) -> Range<usize> {
         self.depth.start..self.depth.end.min(self.depth.start + self.each)
+    }
+
+    /// What a tile does for the next one.
+    fn aside<'b>(&mut self, panel: &'b mut Packed) -> Aside<'b>
+    where
+        'a: 'b,
+    {
+        if !self.copied {
+            return Aside::Fetch(self.ahead(panel));
+        }
+        let (Source { bytes, at, .. }, depth, nr) = (self.source, self.positions(), self.micro.nr);
+        let first = self.done / nr;
+        let whole = depth.start - first..self.depth.end;
+        self.depth.start = depth.end;
+        self.done += nr * depth.len();
+        Aside::Copy(Rows {
+            items: bytes.as_chunks().0,
+            first: at.outer[self.columns.start],
+            k: &at.k[whole.clone()],
+            at: first,
+            end: first + depth.len(),
+            to: panel.room(nr * whole.len()),
+        })
     }
 
     /// What the next one is packed from, and what into.
@@ -338,9 +370,9 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    /// Packs the next one, if there is one left.
+    /// Packs the next one, if there is one left and no tile does.
     fn pack(&mut self, panel: &mut Packed) {
-        if self.depth.is_empty() {
+        if self.copied || self.depth.is_empty() {
             return;
         }
         let depth = self.positions();

@@ -6,7 +6,7 @@ use lockstep_ir::DType;
 
 use crate::memory::{Read, with_elements};
 
-use super::{fetch, offsets::Offsets, padding::Padded, pattern::Factor, stretches::Stretches, transpose};
+use super::{aside::put, fetch, offsets::Offsets, padding::Padded, pattern::Factor, stretches::Stretches, transpose};
 
 /// What a word of a panel holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,6 +91,12 @@ impl Packed {
         &self.values[self.line()..][..size]
     }
 
+    /// The words of a panel, to be packed.
+    pub(super) fn room(&mut self, words: usize) -> &mut [u32] {
+        let line = self.line();
+        &mut self.values[line..][..words]
+    }
+
     /// Where such a word is going to be packed.
     pub(super) fn slots(&self, word: usize) -> *const u32 {
         self.values.as_ptr().wrapping_add(self.line() + word)
@@ -114,6 +120,11 @@ impl Source<'_> {
     /// Whether some of it can be out of bounds.
     pub(super) fn is_tested(&self) -> bool {
         !self.factor.tests.is_empty()
+    }
+
+    /// Whether it holds floats, all in bounds, and is packed as it is.
+    pub(super) fn is_plain(&self) -> bool {
+        self.shape.word == Word::Float && self.factor.dtype == DType::F32 && !self.is_tested()
     }
 
     fn pack(&self, rows: Range<usize>, depth: Range<usize>, values: &mut [u32], stretches: &mut Stretches) {
@@ -308,20 +319,6 @@ impl Lines<'_> {
                 }
             }
         }
-    }
-}
-
-/// Copies neighbouring values as a whole, where a compiler would move word after word.
-#[allow(unsafe_code, reason = "words as the bytes that they are")]
-#[inline(always)]
-fn put<const W: usize>(to: &mut [u32; W], items: &[[u8; 4]], at: i64) {
-    let from = &items[at as usize..].as_chunks::<W>().0[0];
-    if cfg!(target_endian = "little") {
-        // SAFETY: words have as many bytes, any of which make one.
-        let bytes: &mut [[u8; 4]; W] = unsafe { &mut *std::ptr::from_mut(to).cast() };
-        *bytes = *from;
-    } else {
-        *to = from.map(u32::from_le_bytes);
     }
 }
 

@@ -3,14 +3,21 @@
 
 use std::arch::x86_64::*;
 
-use super::{AT_ONCE, Beside, Excess, Tile};
+use super::{super::aside::Aside, AT_ONCE, Beside, Excess, Tile};
 
 /// # Safety
 /// `a` holds `6 · words` pairs, `b` `16 · words`; `c` has 6 rows of 16 values, `tile.stride` apart.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn pairs_6x16(words: usize, mut a: *const i32, mut b: *const i32, c: *mut i32, tile: &Tile<'_>) {
+pub(super) unsafe fn pairs_6x16(
+    words: usize,
+    mut a: *const i32,
+    mut b: *const i32,
+    c: *mut i32,
+    tile: &Tile<'_>,
+    aside: &mut Aside<'_>,
+) {
     let mut acc = [[_mm256_set1_epi32(tile.init as i32); 2]; 6];
-    let beside = Beside::new(c, 6, 16, tile);
+    let beside = Beside::new(c, 6, 16, tile, aside);
     let word = || {
         // SAFETY: within the panels, by the caller's promise.
         unsafe {
@@ -25,7 +32,7 @@ pub(super) unsafe fn pairs_6x16(words: usize, mut a: *const i32, mut b: *const i
             b = b.add(16);
         }
     };
-    beside.during(words, AT_ONCE, word);
+    beside.during::<16>(words, AT_ONCE, word);
     for (i, row) in acc.iter().enumerate() {
         for (j, &value) in row.iter().enumerate() {
             // SAFETY: within the tile, by the caller's promise.
@@ -41,9 +48,16 @@ pub(super) unsafe fn pairs_6x16(words: usize, mut a: *const i32, mut b: *const i
 /// # Safety
 /// `a` holds `12 · words` pairs, `b` `32 · words`; `c` has 12 rows of 32 values, `tile.stride` apart.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) unsafe fn pairs_12x32(words: usize, mut a: *const i32, mut b: *const i32, c: *mut i32, tile: &Tile<'_>) {
+pub(super) unsafe fn pairs_12x32(
+    words: usize,
+    mut a: *const i32,
+    mut b: *const i32,
+    c: *mut i32,
+    tile: &Tile<'_>,
+    aside: &mut Aside<'_>,
+) {
     let mut acc = [[_mm512_set1_epi32(tile.init as i32); 2]; 12];
-    let beside = Beside::new(c, 12, 32, tile);
+    let beside = Beside::new(c, 12, 32, tile, aside);
     let word = || {
         // SAFETY: within the panels, by the caller's promise.
         unsafe {
@@ -58,7 +72,7 @@ pub(super) unsafe fn pairs_12x32(words: usize, mut a: *const i32, mut b: *const 
             b = b.add(32);
         }
     };
-    beside.during(words, AT_ONCE, word);
+    beside.during::<32>(words, AT_ONCE, word);
     // SAFETY: by the caller's promise.
     unsafe { leave(acc, c, tile) };
 }
@@ -87,7 +101,14 @@ pub(super) fn excess(panel: &[[u32; 32]]) -> Excess {
 /// # Safety
 /// `a` holds `12 · words` quads, `b` `32 · words`; `c` has 12 rows of 32 values, `tile.stride` apart.
 #[target_feature(enable = "avx512f,avx512vnni")]
-pub(super) unsafe fn quads_12x32(words: usize, mut a: *const i32, mut b: *const i32, c: *mut i32, tile: &Tile<'_>) {
+pub(super) unsafe fn quads_12x32(
+    words: usize,
+    mut a: *const i32,
+    mut b: *const i32,
+    c: *mut i32,
+    tile: &Tile<'_>,
+    aside: &mut Aside<'_>,
+) {
     let init = _mm512_set1_epi32(tile.init as i32);
     let start = [0, 16].map(|at| {
         // SAFETY: sixteen words are there.
@@ -95,7 +116,7 @@ pub(super) unsafe fn quads_12x32(words: usize, mut a: *const i32, mut b: *const 
         _mm512_sub_epi32(init, excess)
     });
     let mut acc = [start; 12];
-    let beside = Beside::new(c, 12, 32, tile);
+    let beside = Beside::new(c, 12, 32, tile, aside);
     let word = || {
         // SAFETY: within the panels, by the caller's promise.
         unsafe {
@@ -110,7 +131,7 @@ pub(super) unsafe fn quads_12x32(words: usize, mut a: *const i32, mut b: *const 
             b = b.add(32);
         }
     };
-    beside.during(words, AT_ONCE, word);
+    beside.during::<32>(words, AT_ONCE, word);
     // SAFETY: by the caller's promise.
     unsafe { leave(acc, c, tile) };
 }

@@ -4,14 +4,17 @@
 use std::arch::x86_64::*;
 
 use super::{
-    super::fetch::{LINE, line},
+    super::{
+        aside::Aside,
+        fetch::{LINE, line},
+    },
     AT_ONCE, Beside, Tile,
 };
 
-/// A tile of some rows: `(depth, a, b, c, tile)`.
-type Tile6x16 = unsafe fn(usize, *const f32, *const f32, *mut f32, &Tile<'_>);
-/// A tile of some rows, and its columns: `(depth, a, b, c, columns, tile)`.
-type Tile12x32 = unsafe fn(usize, *const f32, *const f32, *mut f32, usize, &Tile<'_>);
+/// A tile of some rows: `(depth, a, b, c, tile, aside)`.
+type Tile6x16 = unsafe fn(usize, *const f32, *const f32, *mut f32, &Tile<'_>, &mut Aside<'_>);
+/// A tile of some rows, and its columns: `(depth, a, b, c, columns, tile, aside)`.
+type Tile12x32 = unsafe fn(usize, *const f32, *const f32, *mut f32, usize, &Tile<'_>, &mut Aside<'_>);
 
 /// For one row and for each more.
 pub(super) const TILES_6X16: [Tile6x16; 6] =
@@ -42,6 +45,7 @@ unsafe fn tile_6x16<const ROWS: usize>(
     mut b: *const f32,
     c: *mut f32,
     tile: &Tile<'_>,
+    aside: &mut Aside<'_>,
 ) {
     let mut acc = [[_mm256_set1_ps(f32::from_bits(tile.init)); 2]; ROWS];
     if tile.resume {
@@ -50,7 +54,7 @@ unsafe fn tile_6x16<const ROWS: usize>(
             *row = [0, 8].map(|j| unsafe { _mm256_loadu_ps(c.add(i.wrapping_mul(tile.stride) + j)) });
         }
     }
-    let beside = Beside::new(c, ROWS, 16, tile);
+    let beside = Beside::new(c, ROWS, 16, tile, aside);
     let mut position = |a: &mut *const f32| {
         // SAFETY: within the panels, by the caller's promise.
         unsafe {
@@ -65,7 +69,7 @@ unsafe fn tile_6x16<const ROWS: usize>(
         }
     };
     // With one position between two jumps back, the loop itself takes a tenth of the time.
-    beside.during(depth / 4, AT_ONCE / 4, || {
+    beside.during::<16>(depth / 4, AT_ONCE / 4, || {
         (0..4).for_each(|_| position(&mut a));
         // Lines of `a` that are read soon: the second-level cache would be late.
         [0, LINE].iter().for_each(|ahead| line(a.wrapping_add(240 + ahead)));
@@ -100,6 +104,7 @@ unsafe fn tile_12x32<const ROWS: usize>(
     c: *mut f32,
     columns: usize,
     tile: &Tile<'_>,
+    aside: &mut Aside<'_>,
 ) {
     let mut acc = [[_mm512_set1_ps(f32::from_bits(tile.init)); 2]; ROWS];
     if tile.resume {
@@ -108,7 +113,7 @@ unsafe fn tile_12x32<const ROWS: usize>(
             *row = [0, 16].map(|j| unsafe { _mm512_loadu_ps(c.add(i.wrapping_mul(tile.stride) + j)) });
         }
     }
-    let beside = Beside::new(c, ROWS, columns, tile);
+    let beside = Beside::new(c, ROWS, columns, tile, aside);
     let position = || {
         // SAFETY: within the panels, by the caller's promise.
         unsafe {
@@ -123,7 +128,7 @@ unsafe fn tile_12x32<const ROWS: usize>(
             b = b.add(32);
         }
     };
-    beside.during(depth, AT_ONCE, position);
+    beside.during::<32>(depth, AT_ONCE, position);
     let nan = _mm512_castsi512_ps(_mm512_set1_epi32(lockstep_ir::number::NAN as i32));
     let there = [0, 16].map(|j| (0xffff_u32 >> (16 - columns.saturating_sub(j).min(16))) as __mmask16);
     for (i, row) in acc.iter().enumerate() {
