@@ -10,6 +10,8 @@ const MOST_ROWS: usize = 512;
 const ROWS: usize = 4;
 /// Multiply-adds in a tile that take as long as packing an element, and one that has to be tested.
 const PACKING: [usize; 2] = [8, 32];
+/// The same for an element of the output that is copied to where it belongs: those of cells whose rows are not whole.
+const COPYING: usize = 32;
 /// Part of a cell's time for which threads wait for each other at the end.
 const WAITING: usize = 32;
 
@@ -32,7 +34,8 @@ impl Cut {
         }
         let time = |rows: usize, columns: usize| {
             let [r, c] = [m.div_ceil(rows), n.div_ceil(columns).next_multiple_of(micro.nr)];
-            let cell = r * c + r * packing[0] + c * packing[1];
+            let copied = if columns > 1 { r * c * COPYING / gemm.k as usize } else { 0 };
+            let cell = r * c + r * packing[0] + c * packing[1] + copied;
             (rows * columns).div_ceil(threads) * cell + cell / WAITING
         };
         let most = [m.div_ceil(ROWS), n.div_ceil(micro.nr)];

@@ -1,6 +1,5 @@
-//! Packing of rows that are contiguous along the fold: a transposition in registers, of four rows by eight words, or with AVX-512 up to
-//! sixteen by sixteen. More rows by eight words are more streams than the cache can hold, often in few of its sets; sixteen words of a row
-//! are a line, which is not needed again.
+//! Packing of rows that are contiguous along the fold: a transposition in registers, of eight rows by four words or four by eight, or
+//! with AVX-512 up to sixteen by sixteen.
 #![allow(unsafe_code, reason = "vector loads and stores through pointers, bounds checked before")]
 
 #[cfg(target_arch = "x86_64")]
@@ -47,17 +46,23 @@ pub(super) fn panel(bytes: &[u8], [starts, next]: [&[usize]; 2], shape: Shape, w
     if lines == whole {
         return whole;
     }
-    for (group, rows) in starts.chunks(ROWS).enumerate() {
-        let out = out[group * ROWS..].as_mut_ptr();
-        let next = next.get(group * ROWS..).unwrap_or_default();
-        let rows = [rows, &next[..next.len().min(rows.len())]];
-        // SAFETY: `Micro::new` gives micro-kernels only where AVX2 is, and the bounds were checked above: a group has 4 rows or 2, and
+    let mut first = 0;
+    while first < width {
+        let count = if width - first >= 2 * ROWS { 2 * ROWS } else { ROWS.min(width - first) };
+        let out = out[first..].as_mut_ptr();
+        let next = next.get(first..).unwrap_or_default();
+        let rows = [&starts[first..first + count], &next[..next.len().min(count)]];
+        first += count;
+        // SAFETY: `Micro::new` gives micro-kernels only where AVX2 is, and the bounds were checked above: a group has 8 rows, 4 or 2, and
         // writes one word of each at multiples of `width`.
         unsafe {
-            match word {
-                Word::Float => some_rows::<FLOAT>(bytes, rows, 0, lines..whole, width, out),
-                Word::Pair => some_rows::<PAIR>(bytes, rows, 0, lines..whole, width, out),
-                Word::Quad(flip) => some_rows::<QUAD>(bytes, rows, flip, lines..whole, width, out),
+            match (word, count == 2 * ROWS) {
+                (Word::Float, true) => eight_rows::<FLOAT>(bytes, rows, 0, lines..whole, width, out),
+                (Word::Pair, true) => eight_rows::<PAIR>(bytes, rows, 0, lines..whole, width, out),
+                (Word::Quad(flip), true) => eight_rows::<QUAD>(bytes, rows, flip, lines..whole, width, out),
+                (Word::Float, false) => some_rows::<FLOAT>(bytes, rows, 0, lines..whole, width, out),
+                (Word::Pair, false) => some_rows::<PAIR>(bytes, rows, 0, lines..whole, width, out),
+                (Word::Quad(flip), false) => some_rows::<QUAD>(bytes, rows, flip, lines..whole, width, out),
             }
         }
     }
@@ -129,6 +134,47 @@ unsafe fn some_rows<const WORD: usize>(
                     }
                 }
             }
+        }
+    }
+}
+
+/// Four words of eight rows at a time, which are loaded beside each other: half as many shuffles and stores.
+///
+/// # Safety
+/// There are 8 starts, each with the elements of `words` (multiples of 8) after it; `out` takes as many words at these multiples of
+/// `width`.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn eight_rows<const WORD: usize>(
+    bytes: &[u8],
+    [starts, next]: [&[usize]; 2],
+    flip: u8,
+    words: Range<usize>,
+    width: usize,
+    out: *mut u32,
+) {
+    let size = if WORD == FLOAT { 4 } else { 1 };
+    let flip = _mm_set1_epi8(flip as i8);
+    let address = |start: usize| bytes.as_ptr().wrapping_add(start.wrapping_mul(size));
+    let from: [*const u8; 2 * ROWS] = std::array::from_fn(|i| address(starts[i]));
+    for k in words.step_by(4) {
+        let at = k.wrapping_mul(WORD).wrapping_mul(size);
+        if at.is_multiple_of(64) {
+            next.iter().for_each(|&start| fetch::line(address(start).wrapping_add(at)));
+        }
+        // SAFETY: by the caller's promise.
+        let four = |row: usize| unsafe {
+            let from = from[row].add(at);
+            _mm_castsi128_ps(match WORD {
+                PAIR => _mm_cvtepi8_epi16(_mm_loadl_epi64(from.cast())),
+                QUAD => _mm_xor_si128(_mm_loadu_si128(from.cast()), flip),
+                _ => _mm_loadu_si128(from.cast()),
+            })
+        };
+        let rows: [__m256; ROWS] = std::array::from_fn(|i| _mm256_set_m128(four(i + ROWS), four(i)));
+        for (i, column) in transposed(rows).into_iter().enumerate() {
+            // SAFETY: by the caller's promise.
+            unsafe { _mm256_storeu_ps(out.add((k + i).wrapping_mul(width)).cast(), column) };
         }
     }
 }
