@@ -156,6 +156,9 @@ impl Worker<'_> {
             // A block of the next level at once: that level's results are what `levels` counts.
             let (first, others) = leaves.split_at_mut(width);
             self.combine(fold, first, others);
+            if total <= BLOCK {
+                return out.copy_from_slice(&first[..out.len()]);
+            }
             levels.push(first, &mut |acc, rhs| self.combine(fold, acc, rhs));
         }
         let result = levels.finish(&mut |acc, rhs| self.combine(fold, acc, rhs));
