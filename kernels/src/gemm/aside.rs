@@ -10,6 +10,7 @@ pub(super) enum Aside<'a> {
 
 impl Aside<'_> {
     /// Does the next bit of it, of rows of `W` words.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no micro-kernel"))]
     #[inline(always)]
     pub(super) fn step<const W: usize>(&mut self) {
         match self {

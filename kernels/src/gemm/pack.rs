@@ -45,6 +45,7 @@ pub(super) struct Shape {
     pub(super) width: usize,
     pub(super) word: Word,
     /// Whether AVX-512 may be used.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no micro-kernel"))]
     pub(super) wide: bool,
 }
 
