@@ -213,6 +213,21 @@ fn tall_products() {
     assert!(compared > 10, "only {compared} programs could be judged");
 }
 
+/// Columns that tiles turn while they are computed, where they lie along the fold: of lines that are whole, and not.
+#[test]
+fn turned_columns() {
+    let mut compared = 0;
+    for seed in 4000..4160 {
+        let mut rng = Rng::new(seed);
+        let c = Case { batch: 1, m: rng.pick(&[48, 100]), n: rng.pick(&[64, 70]), k: rng.pick(&[64, 256, 272, 320]) };
+        if let Some(p) = program(&mut rng, &c) {
+            compare(seed, &p);
+            compared += 1;
+        }
+    }
+    assert!(compared > 30, "only {compared} programs could be judged");
+}
+
 /// Threads share the columns.
 #[test]
 fn products_of_few_rows() {

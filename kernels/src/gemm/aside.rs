@@ -1,10 +1,15 @@
 //! What a tile does aside, a little every few positions: all at once it would keep the lines of its panels waiting.
 
-use super::fetch::{LINE, line, words};
+mod turn;
 
-/// Rows that are copied, or lines that are fetched, while a tile is computed.
+use super::fetch::{LINE, line, words};
+use turn::Turn;
+pub(super) use turn::{Columns, TIMES};
+
+/// Rows that are copied, columns that are turned, or lines that are fetched, while a tile is computed.
 pub(super) enum Aside<'a> {
     Copy(Rows<'a>),
+    Turn(Turn<'a>),
     Fetch(Ahead<'a>),
 }
 
@@ -15,16 +20,27 @@ impl Aside<'_> {
     pub(super) fn step<const W: usize>(&mut self) {
         match self {
             Self::Copy(rows) => rows.step::<W>(),
+            // Others have no registers left.
+            Self::Turn(turn) if W == 32 => turn.step(),
+            Self::Turn(_) => {}
             Self::Fetch(ahead) => ahead.step(),
         }
     }
 
-    /// Copies the rows for which there was no time, of `width` words.
+    /// Does what there was no time for, of panels of `width` columns.
     pub(super) fn finish(self, width: usize) {
-        if let Self::Copy(mut rows) = self {
-            while rows.at < rows.end {
-                if width == 16 { rows.step::<16>() } else { rows.step::<32>() }
+        match self {
+            Self::Copy(mut rows) => {
+                while rows.at < rows.end {
+                    if width == 16 { rows.step::<16>() } else { rows.step::<32>() }
+                }
             }
+            Self::Turn(mut turn) => {
+                while !turn.is_done() {
+                    turn.some();
+                }
+            }
+            Self::Fetch(_) => {}
         }
     }
 }

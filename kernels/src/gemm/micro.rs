@@ -240,8 +240,7 @@ fn has_vnni() -> bool {
 }
 
 /// Words of the panels between two bits of what is done beside a tile.
-#[cfg(target_arch = "x86_64")]
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 
 /// What is done while a tile is computed.
 #[cfg(target_arch = "x86_64")]

@@ -24,6 +24,7 @@ mod offsets;
 mod pack;
 mod padding;
 mod pattern;
+mod pieces;
 mod stretches;
 mod thin;
 mod transpose;
@@ -48,11 +49,12 @@ use crate::{
     parallel::{Split, threads_for, together},
     worker::Worker,
 };
-use aside::{Ahead, Aside, Rows};
+use aside::{Ahead, Aside};
 use cut::Cut;
 use micro::Tile;
 use offsets::Offsets;
 use pack::{Packed, Source};
+use pieces::Pieces;
 
 /// Fold positions of a packed block: the protocol's leaf block.
 const KC: usize = BLOCK as usize;
@@ -63,9 +65,6 @@ const SPEEDUP: u64 = 32;
 
 /// Rows that take as long to multiply as `B` takes to be packed.
 const PACKING_ROWS: u64 = 16;
-
-/// Words of a piece of a panel of `B`: a line of every column, where they lie deep.
-const PIECE: usize = 16;
 
 /// What a thread packs and multiplies in.
 #[derive(Debug, Default)]
@@ -288,98 +287,6 @@ impl<'a> Products<'a> {
                 pieces.pack(next);
             }
         }
-    }
-}
-
-/// A panel of `B`, packed a piece at a time.
-struct Pieces<'a> {
-    source: Source<'a>,
-    columns: Range<usize>,
-    /// What is left of the fold positions.
-    depth: Range<usize>,
-    /// Fold positions of a piece.
-    each: usize,
-    /// Words that are packed.
-    done: usize,
-    /// Whether tiles copy rows of neighbouring columns.
-    copied: bool,
-    micro: Micro,
-}
-
-impl<'a> Pieces<'a> {
-    /// So many at the most, of a panel's fold positions and columns.
-    fn new(
-        source: Source<'a>,
-        (depth, columns): (Range<usize>, Range<usize>),
-        pieces: usize,
-        micro: Micro,
-        panel: &mut Packed,
-    ) -> Self {
-        let words = micro.words(depth.len());
-        panel.start(micro.nr * words);
-        let beside = source.at.outer.run(columns.start, columns.end) == columns.end && columns.len() == micro.nr;
-        let copied = beside && source.is_plain() && pieces > 1;
-        let each = if source.is_tested() { words } else { words.div_ceil(pieces).next_multiple_of(PIECE) };
-        Self { source, columns, depth, each: each * micro.left().positions(), done: 0, copied, micro }
-    }
-
-    /// The fold positions of the next one.
-    fn positions(&self) -> Range<usize> {
-        self.depth.start..self.depth.end.min(self.depth.start + self.each)
-    }
-
-    /// What a tile does for the next one.
-    fn aside<'b>(&mut self, panel: &'b mut Packed) -> Aside<'b>
-    where
-        'a: 'b,
-    {
-        if !self.copied {
-            return Aside::Fetch(self.ahead(panel));
-        }
-        let (Source { bytes, at, .. }, depth, nr) = (self.source, self.positions(), self.micro.nr);
-        let first = self.done / nr;
-        let whole = depth.start - first..self.depth.end;
-        self.depth.start = depth.end;
-        self.done += nr * depth.len();
-        Aside::Copy(Rows {
-            items: bytes.as_chunks().0,
-            first: at.outer[self.columns.start],
-            k: &at.k[whole.clone()],
-            at: first,
-            end: first + depth.len(),
-            to: panel.room(nr * whole.len()),
-        })
-    }
-
-    /// What the next one is packed from, and what into.
-    fn ahead(&self, panel: &Packed) -> Ahead<'a> {
-        let (Source { bytes, factor, at, .. }, depth) = (self.source, self.positions());
-        if depth.is_empty() || self.source.is_tested() {
-            return Ahead::NOTHING;
-        }
-        let size = factor.dtype.size();
-        let from = |offset: i64| bytes.as_ptr().wrapping_add((offset as usize).wrapping_mul(size));
-        let to = panel.slots(self.done);
-        let Range { start, end } = self.columns;
-        if at.outer.run(start, end) == end {
-            let (from, span) = (from(at.outer[start]), (end - start) * size);
-            Ahead { from, offsets: &at.k[depth], size, span, to, words: self.micro.nr }
-        } else {
-            let (from, span, words) = (from(at.k[depth.start]), depth.len() * size, self.micro.words(depth.len()));
-            Ahead { from, offsets: &at.outer[start..end], size, span, to, words }
-        }
-    }
-
-    /// Packs the next one, if there is one left and no tile does.
-    fn pack(&mut self, panel: &mut Packed) {
-        if self.copied || self.depth.is_empty() {
-            return;
-        }
-        let depth = self.positions();
-        self.depth.start = depth.end;
-        let words = self.micro.nr * self.micro.words(depth.len());
-        panel.fill_part(&self.source, self.columns.clone(), depth, self.done..self.done + words);
-        self.done += words;
     }
 }
 

@@ -233,7 +233,7 @@ fn panels(rows: &Range<usize>, width: usize) -> impl Iterator<Item = Range<usize
 }
 
 /// Where the rows of a panel start, and what is read after them.
-struct Starts {
+pub(super) struct Starts {
     count: usize,
     now: [usize; MAX_WIDTH],
     next: [usize; MAX_WIDTH],
@@ -244,7 +244,7 @@ const MAX_WIDTH: usize = 32;
 
 impl Starts {
     /// At the first of some fold positions. After them come those of the next panel, or those that follow if there is none up to `rows`.
-    fn new(at: &Offsets, panel: &Range<usize>, rows: usize, depth: Range<usize>) -> Self {
+    pub(super) fn new(at: &Offsets, panel: &Range<usize>, rows: usize, depth: Range<usize>) -> Self {
         let find = |rows: Range<usize>, k: usize| {
             let (mut starts, k) = ([0; MAX_WIDTH], at.k.get(k).map_or(0, |k| *k));
             starts.iter_mut().zip(&at.outer[rows]).for_each(|(s, row)| *s = row.wrapping_add(k) as usize);
@@ -255,7 +255,7 @@ impl Starts {
         Self { count, now: find(panel.clone(), depth.start), next }
     }
 
-    fn both(&self) -> [&[usize]; 2] {
+    pub(super) fn both(&self) -> [&[usize]; 2] {
         [&self.now[..self.count], &self.next[..self.count]]
     }
 }
