@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::memory::Read;
 
 use super::{
-    pack::Panels,
+    pack::{Panels, Shape},
     stretches::{Stretches, whole},
     transpose,
 };
@@ -56,49 +56,85 @@ impl Read for Padded<'_> {
         let mut starts = Vec::with_capacity(width);
         for (first, panel) in rows.clone().step_by(width).zip(values.chunks_mut(width * depth.len())) {
             let rows = first..rows.end.min(first + width);
-            let all = whole(rows.len());
+            let full = rows.len() == width;
+            if !full {
+                panel.fill(0);
+            }
             let outer = &at.outer[rows.clone()];
             let alike = tests.iter().all(|c| c.0[0][rows.clone()].windows(2).all(|w| w[0] == w[1]));
             let side_by_side = alike && at.outer.run(rows.start, rows.end) == rows.end;
-            for tap in &taps {
-                let inside = inside(tests, &rows, alike, tap.start);
+            for positions in &taps {
+                let inside = inside(tests, &rows, alike, positions.start);
                 if let Some(stretches) = &mut left_out {
                     // Rows that are not there are never in the way.
-                    stretches.push(tap.end - depth.start, inside | !all & whole(width));
+                    stretches.push(positions.end - depth.start, inside | !whole(rows.len()) & whole(width));
                 }
-                let mut from = tap.start;
-                if let Some(bytes) = floats
-                    && rows.len() == width
-                    && inside == all
-                    && !side_by_side
-                    && at.k.run(tap.start, tap.end) == tap.end
-                {
-                    starts.clear();
-                    starts.extend(outer.iter().map(|&o| (o + at.k[tap.start]) as usize));
-                    let slots = &mut panel[(tap.start - depth.start) * width..];
-                    from += transpose::panel(bytes, [&starts, &[]], shape, tap.len(), slots);
-                }
-                let slots = &mut panel[(from - depth.start) * width..(tap.end - depth.start) * width];
-                for (slots, &k) in slots.chunks_exact_mut(width).zip(&at.k[from..tap.end]) {
-                    let (slots, missing) = slots.split_at_mut(rows.len());
-                    missing.fill(0);
-                    if side_by_side && inside == all {
-                        let row = &items[(outer[0] + k) as usize..][..slots.len()];
-                        // A number of words that the compiler knows is copied in registers.
-                        match (slots.as_chunks_mut::<16>(), row.as_chunks::<16>()) {
-                            (([slots], []), ([row], _)) => *slots = row.map(&widen),
-                            _ => slots.iter_mut().zip(row).for_each(|(slot, &x)| *slot = widen(x)),
-                        }
-                    } else if inside == 0 {
-                        slots.fill(fill);
-                    } else {
-                        for (i, (slot, &o)) in slots.iter_mut().zip(outer).enumerate() {
-                            *slot = if inside >> i & 1 == 1 { widen(items[(o + k) as usize]) } else { fill };
-                        }
-                    }
+                let slots = &mut panel[(positions.start - depth.start) * width..(positions.end - depth.start) * width];
+                let tap = Tap { outer, k: &at.k[positions.clone()], inside, shape, slots };
+                if inside == 0 {
+                    tap.words().for_each(|words| words.fill(fill));
+                } else if side_by_side {
+                    tap.copy(items, &widen);
+                } else {
+                    let run = at.k.run(positions.start, positions.end) == positions.end;
+                    tap.gather(items, &widen, floats.filter(|_| full && run), fill, &mut starts);
                 }
             }
             left_out.iter_mut().for_each(|s| s.end_panel(whole(width)));
+        }
+    }
+}
+
+/// A tap of a panel: the part of an element's index from each row and from each fold position, which rows are in bounds, and where it goes.
+struct Tap<'a> {
+    outer: &'a [i64],
+    k: &'a [i64],
+    inside: u32,
+    shape: Shape,
+    slots: &'a mut [u32],
+}
+
+impl<'a> Tap<'a> {
+    /// A word of every row, for each fold position.
+    fn words(self) -> impl Iterator<Item = &'a mut [u32]> {
+        self.slots.chunks_exact_mut(self.shape.width).map(|words| &mut words[..self.outer.len()])
+    }
+
+    /// Rows side by side, all of them in bounds.
+    fn copy<const N: usize>(self, items: &[[u8; N]], widen: impl Fn([u8; N]) -> u32) {
+        let (first, k) = (self.outer[0], self.k);
+        for (words, k) in self.words().zip(k) {
+            let row = &items[(first + k) as usize..][..words.len()];
+            // A number of words that the compiler knows is copied in registers.
+            match (words.as_chunks_mut::<16>(), row.as_chunks::<16>()) {
+                (([words], []), ([row], _)) => *words = row.map(&widen),
+                _ => words.iter_mut().zip(row).for_each(|(word, &x)| *word = widen(x)),
+            }
+        }
+    }
+
+    /// Rows anywhere, some of them in bounds; `floats` if the tensor holds them and all are one after the other. What is out of bounds is
+    /// read from a row that is not, and then replaced.
+    fn gather<const N: usize>(
+        self,
+        items: &[[u8; N]],
+        widen: impl Fn([u8; N]) -> u32,
+        floats: Option<&[u8]>,
+        fill: u32,
+        starts: &mut Vec<usize>,
+    ) {
+        let Self { outer, k, inside, shape, slots } = self;
+        let there = outer[inside.trailing_zeros() as usize];
+        let row = |(i, &o): (usize, &i64)| if inside >> i & 1 == 1 { o } else { there };
+        starts.clear();
+        starts.extend(outer.iter().enumerate().map(row).map(|o| (o + k[0]) as usize));
+        let done = floats.map_or(0, |bytes| transpose::panel(bytes, [starts, &[]], shape, k.len(), slots));
+        for (words, position) in slots.chunks_exact_mut(shape.width).zip(k).skip(done) {
+            let on = (position - k[0]) as usize;
+            words.iter_mut().zip(&*starts).for_each(|(word, start)| *word = widen(items[start.wrapping_add(on)]));
+        }
+        for row in (0..outer.len()).filter(|row| inside >> row & 1 == 0) {
+            slots.iter_mut().skip(row).step_by(shape.width).for_each(|word| *word = fill);
         }
     }
 }
