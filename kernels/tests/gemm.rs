@@ -1,7 +1,10 @@
 //! Matrix products in every layout, bit for bit against the reference evaluator.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::{num::NonZeroUsize, ops::ControlFlow};
+use std::{
+    num::NonZeroUsize,
+    ops::{ControlFlow, Range},
+};
 
 use lockstep_ir::{
     DType, Order, Program, Tensor,
@@ -116,6 +119,20 @@ fn compare(seed: u64, p: &Program) {
     same_bits(seed, p);
 }
 
+/// Compares products of random sizes; more than `least` of them can be judged.
+fn compare_all(seeds: Range<u64>, least: usize, case: impl Fn(&mut Rng) -> Case) {
+    let mut compared = 0;
+    for seed in seeds {
+        let mut rng = Rng::new(seed);
+        let c = case(&mut rng);
+        if let Some(p) = program(&mut rng, &c) {
+            compare(seed, &p);
+            compared += 1;
+        }
+    }
+    assert!(compared > least, "only {compared} programs could be judged");
+}
+
 fn same_bits(seed: u64, p: &Program) {
     let mut rng = Rng::new(seed ^ 0x5eed);
     let (state, data) = if seed.is_multiple_of(2) { inputs(&mut rng, p) } else { mild_inputs(&mut rng, p) };
@@ -134,41 +151,20 @@ fn same_bits(seed: u64, p: &Program) {
 
 #[test]
 fn every_layout() {
-    let mut compared = 0;
-    for seed in 0..400 {
-        let mut rng = Rng::new(seed);
+    compare_all(0..400, 150, |rng| {
         let size = |rng: &mut Rng| rng.pick(&[1, 2, 5, 6, 7, 12, 13, 16, 17, 31, 33]);
-        let c = Case {
-            batch: rng.pick(&[1, 1, 2, 3]),
-            m: size(&mut rng),
-            n: size(&mut rng),
-            k: rng.pick(&[1, 2, 3, 8, 17, 40]),
-        };
-        if let Some(p) = program(&mut rng, &c) {
-            compare(seed, &p);
-            compared += 1;
-        }
-    }
-    assert!(compared > 150, "only {compared} programs could be judged");
+        Case { batch: rng.pick(&[1, 1, 2, 3]), m: size(rng), n: size(rng), k: rng.pick(&[1, 2, 3, 8, 17, 40]) }
+    });
 }
 
 #[test]
 fn deep_products() {
-    let mut compared = 0;
-    for seed in 1000..1060 {
-        let mut rng = Rng::new(seed);
-        let c = Case {
-            batch: 1,
-            m: rng.pick(&[3, 7, 130]),
-            n: rng.pick(&[2, 18, 64]),
-            k: rng.pick(&[255, 256, 257, 512, 700, 1030, 2100]),
-        };
-        if let Some(p) = program(&mut rng, &c) {
-            compare(seed, &p);
-            compared += 1;
-        }
-    }
-    assert!(compared > 10, "only {compared} programs could be judged");
+    compare_all(1000..1060, 10, |rng| Case {
+        batch: 1,
+        m: rng.pick(&[3, 7, 130]),
+        n: rng.pick(&[2, 18, 64]),
+        k: rng.pick(&[255, 256, 257, 512, 700, 1030, 2100]),
+    });
 }
 
 /// A matrix times a vector, whose rows lie along the fold: what generating a token is made of.
@@ -196,56 +192,34 @@ fn a_matrix_times_a_vector() {
 /// Several blocks of rows for each thread, and panels of columns that are packed while the one before is used by many tiles.
 #[test]
 fn tall_products() {
-    let mut compared = 0;
-    for seed in 3000..3040 {
-        let mut rng = Rng::new(seed);
-        let c = Case {
-            batch: 1,
-            m: rng.pick(&[511, 513, 700, 1030]),
-            n: rng.pick(&[33, 64, 70, 97]),
-            k: rng.pick(&[2, 17, 40, 257]),
-        };
-        if let Some(p) = program(&mut rng, &c) {
-            compare(seed, &p);
-            compared += 1;
-        }
-    }
-    assert!(compared > 10, "only {compared} programs could be judged");
+    compare_all(3000..3040, 10, |rng| Case {
+        batch: 1,
+        m: rng.pick(&[511, 513, 700, 1030]),
+        n: rng.pick(&[33, 64, 70, 97]),
+        k: rng.pick(&[2, 17, 40, 257]),
+    });
 }
 
 /// Columns that tiles turn while they are computed, where they lie along the fold: of lines that are whole, and not.
 #[test]
 fn turned_columns() {
-    let mut compared = 0;
-    for seed in 4000..4160 {
-        let mut rng = Rng::new(seed);
-        let c = Case { batch: 1, m: rng.pick(&[48, 100]), n: rng.pick(&[64, 70]), k: rng.pick(&[64, 256, 272, 320]) };
-        if let Some(p) = program(&mut rng, &c) {
-            compare(seed, &p);
-            compared += 1;
-        }
-    }
-    assert!(compared > 30, "only {compared} programs could be judged");
+    compare_all(4000..4160, 30, |rng| Case {
+        batch: 1,
+        m: rng.pick(&[48, 100]),
+        n: rng.pick(&[64, 70]),
+        k: rng.pick(&[64, 256, 272, 320]),
+    });
 }
 
 /// Threads share the columns.
 #[test]
 fn products_of_few_rows() {
-    let mut compared = 0;
-    for seed in 2000..2100 {
-        let mut rng = Rng::new(seed);
-        let c = Case {
-            batch: rng.pick(&[1, 1, 2]),
-            m: rng.pick(&[1, 2, 6, 7, 12, 13]),
-            n: rng.pick(&[64, 65, 100, 128, 130, 300]),
-            k: rng.pick(&[2, 8, 255, 257, 300]),
-        };
-        if let Some(p) = program(&mut rng, &c) {
-            compare(seed, &p);
-            compared += 1;
-        }
-    }
-    assert!(compared > 30, "only {compared} programs could be judged");
+    compare_all(2000..2100, 30, |rng| Case {
+        batch: rng.pick(&[1, 1, 2]),
+        m: rng.pick(&[1, 2, 6, 7, 12, 13]),
+        n: rng.pick(&[64, 65, 100, 128, 130, 300]),
+        k: rng.pick(&[2, 8, 255, 257, 300]),
+    });
 }
 
 /// A vector times a matrix that lies in any order of its dimensions, from a copy that a step leaves out.

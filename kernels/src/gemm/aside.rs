@@ -35,11 +35,7 @@ impl Aside<'_> {
                     if width == 16 { rows.step::<16>() } else { rows.step::<32>() }
                 }
             }
-            Self::Turn(mut turn) => {
-                while !turn.is_done() {
-                    turn.some();
-                }
-            }
+            Self::Turn(mut turn) => turn.finish(),
             Self::Fetch(_) => {}
         }
     }

@@ -77,7 +77,7 @@ impl<'a> Pieces<'a> {
         let to = panel.room(self.micro.nr * self.words);
         let Source { bytes, at, .. } = self.source;
         if let By::Turning(columns) = &self.by {
-            return Aside::Turn(columns.turn(words.start / PIECE..words.end / PIECE, to, self.words / AT_ONCE));
+            return Aside::Turn(columns.turn(words, to, self.words / AT_ONCE));
         }
         Aside::Copy(Rows {
             items: bytes.as_chunks().0,

@@ -53,12 +53,12 @@ impl<'a> Columns<'a> {
         Some(Self { bytes, now, next, words })
     }
 
-    /// Turns some lines of them into those of a panel, during so many steps.
-    pub(in super::super) fn turn<'b>(&'b self, lines: Range<usize>, to: &'b mut [u32], steps: usize) -> Turn<'b> {
-        assert!(to.len() == self.words * WIDTH && lines.end * LINE <= self.words);
-        let left = lines.len() * TIMES;
-        let every = (steps / left.max(1)).max(1);
-        Turn { columns: self, to, line: lines.start, time: 0, left, every, wait: every }
+    /// Turns some of their words, whole lines, into those of a panel, during so many steps.
+    pub(in super::super) fn turn<'b>(&'b self, words: Range<usize>, to: &'b mut [u32], steps: usize) -> Turn<'b> {
+        assert!(to.len() == self.words * WIDTH && words.end <= self.words);
+        let (time, end) = (words.start / LINE * TIMES, words.end / LINE * TIMES);
+        let every = (steps / (end - time).max(1)).max(1);
+        Turn { columns: self, to, time, end, every, wait: every }
     }
 }
 
@@ -67,58 +67,57 @@ pub(in super::super) struct Turn<'a> {
     columns: &'a Columns<'a>,
     /// The panel, a word of every column after the other.
     to: &'a mut [u32],
-    line: usize,
-    /// What of that line is next, and how often there is something left.
+    /// What is turned next: [`TIMES`] for every line.
     time: usize,
-    left: usize,
+    end: usize,
     /// Steps from one time to the next, and those until then.
     every: usize,
     wait: usize,
 }
 
 impl Turn<'_> {
-    pub(super) fn is_done(&self) -> bool {
-        self.left == 0
-    }
-
     #[inline(always)]
     pub(super) fn step(&mut self) {
         self.wait -= 1;
         if self.wait == 0 {
             self.wait = self.every;
-            if !self.is_done() {
+            if self.time < self.end {
                 self.some();
             }
+        }
+    }
+
+    /// Turns what is left.
+    pub(super) fn finish(&mut self) {
+        while self.time < self.end {
+            self.some();
         }
     }
 
     /// Turns four words of sixteen columns, and fetches what is going to be read and written at the same time of the next line.
     #[allow(unsafe_code, reason = "vector loads and stores through pointers, bounds checked before")]
     #[inline(always)]
-    pub(super) fn some(&mut self) {
+    fn some(&mut self) {
         let Columns { bytes, now, next, words } = self.columns;
-        let (first, word) =
-            (self.time / (LINE / WORDS) * COLUMNS, self.line * LINE + self.time % (LINE / WORDS) * WORDS);
-        let to = self.to.as_mut_ptr().wrapping_add(word * WIDTH + first);
-        let later = (self.line + 1) * LINE;
+        let (line_at, time) = (self.time / TIMES * LINE, self.time % TIMES);
+        let (group, word) = (time / (LINE / WORDS), line_at + time % (LINE / WORDS) * WORDS);
+        let to = self.to.as_mut_ptr().wrapping_add(word * WIDTH + group * COLUMNS);
+        let later = line_at + LINE;
         let (starts, later) = if later < *words {
             (0..WORDS).for_each(|i| line(to.wrapping_add((LINE + i) * WIDTH)));
             (now, later * size_of::<u32>())
         } else {
             (next, 0)
         };
-        for start in &starts.as_chunks::<{ WIDTH / TIMES }>().0[self.time] {
+        for start in &starts.as_chunks::<{ WIDTH / TIMES }>().0[time] {
             line(bytes.as_ptr().wrapping_add(*start).wrapping_add(later));
         }
         let from = bytes.as_ptr().wrapping_add(word * size_of::<u32>());
-        let starts = &now.as_chunks().0[first / COLUMNS];
+        let starts = &now.as_chunks().0[group];
         // SAFETY: all columns have these words, and the panel has room for them, as was checked when `self` and its columns were made;
         // those are for micro-kernels with AVX-512, which are only made where that is.
         unsafe { turn(from, starts, to) };
-        (self.time, self.left) = (self.time + 1, self.left - 1);
-        if self.time == TIMES {
-            (self.time, self.line) = (0, self.line + 1);
-        }
+        self.time += 1;
     }
 }
 
